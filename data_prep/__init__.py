@@ -1,0 +1,1 @@
+"""Turns documents, source trees and tables into shards of pairs; needs no torch."""

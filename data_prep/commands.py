@@ -1,0 +1,175 @@
+"""What each `cpt prep` command does: progress on stderr, the account on stdout, DataError for mistakes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from data_prep import inspection
+from data_prep.dedup import drop_duplicates, drop_near_duplicates
+from data_prep.errors import DataError
+from data_prep.pairs import Pair
+from data_prep.report import Report
+from data_prep.shards import SPLITS, PairShards, rebuild_index, verify_shards, write_splits
+from data_prep.shards.write import check_target
+from data_prep.split import split_pairs
+
+
+def code(args: argparse.Namespace) -> int:
+    """Mine Python source trees; split by package."""
+    from data_prep.code import mine
+    from data_prep.code.sources import find_sources
+    from data_prep.filters import CodeRules
+
+    _check_out(args)
+    report = Report()
+    rules = CodeRules(
+        min_doc_words=args.min_doc_words,
+        max_doc_chars=args.max_doc_chars,
+        min_code_lines=args.min_code_lines,
+        max_code_chars=args.max_code_chars,
+    )
+    with _bar(total=len(find_sources(args.paths)), unit=" files", desc="mining") as bar:
+        pairs = list(
+            mine(args.paths, rules=rules, processes=args.processes, report=report, on_file=bar.update)
+        )
+    splits = drop_duplicates(_split(args, pairs, "package"), report)
+    drop_near_duplicates(splits, report, args.near_duplicate)
+    return _publish(args, splits, report, "code")
+
+
+def text(args: argparse.Namespace) -> int:
+    """Cut documents into neighbouring pieces; split by document."""
+    from data_prep.documents import find_documents, read_documents
+    from data_prep.text import TextRules, mine_text
+
+    _check_out(args)
+    report, rules, files = (
+        Report(),
+        TextRules(piece_chars=args.piece_chars, gap=args.gap),
+        find_documents(args.paths),
+    )
+    with _bar(total=len(files), unit=" files", desc="cutting") as bar:
+        documents = read_documents(files, report, text_field=args.text_field, on_file=bar.update)
+        pairs = list(mine_text(documents, rules, report))
+    return _publish(args, drop_duplicates(_split(args, pairs, "document"), report), report, "text")
+
+
+def pairs(args: argparse.Namespace) -> int:
+    """Read pairs out of tables; split by document, or by row where there is no such column."""
+    from data_prep.tables import read_pairs
+
+    _check_out(args)
+    report = Report()
+    with _bar(unit=" rows", desc="reading") as bar:
+        columns = {"x_column": args.x_column, "y_column": args.y_column}
+        found = list(read_pairs(args.paths, report, **columns, on_row=bar.update))
+    return _publish(args, drop_duplicates(_split(args, found, "document"), report), report, "pairs")
+
+
+def _bar(*args: Any, **options: Any) -> Any:
+    """A progress bar on stderr, redrawn once a second: a log file stays readable."""
+    return tqdm(*args, mininterval=1.0, **options)
+
+
+def _check_out(args: argparse.Namespace) -> None:
+    """Refuse a finished folder before the work, not after it."""
+    for name in SPLITS:
+        check_target(args.out / name, overwrite=args.overwrite)
+
+
+def _split(args: argparse.Namespace, pairs: Iterable[Pair], by: str) -> dict[str, list[Pair]]:
+    return split_pairs(
+        pairs,
+        lambda pair: pair.document if by == "document" else str(pair.meta[by]),
+        holdout=args.holdout,
+        validation=args.validation,
+        test_fraction=args.test_fraction,
+        validation_fraction=args.validation_fraction,
+    )
+
+
+def _publish(args: argparse.Namespace, splits: dict[str, list[Pair]], report: Report, source: str) -> int:
+    if not splits["train"]:
+        raise DataError(
+            f"{args.out}: no training pairs: nothing was found, filtered out or held out\n{report.table()}"
+        )
+    manifests = write_splits(args.out, splits, source=source, overwrite=args.overwrite)
+    for name in SPLITS:
+        report.kept[f"{name} pairs"] = manifests[name]["count"] if name in manifests else 0
+    print(report.table())
+    for name, manifest in manifests.items():
+        print(f"{args.out / name}  {len(manifest['shards'])} shard(s)  fingerprint {manifest['fingerprint']}")
+    if missing := [name for name in ("validation", "test") if name not in manifests]:
+        print(
+            f"no {' and no '.join(missing)} split: no group's hash fell into it; name some (--validation, --holdout)"
+        )
+    return 0
+
+
+def stats(args: argparse.Namespace) -> int:
+    """Print counts, lengths and duplicates."""
+    for name, folder in _folders(args.folder):
+        print(inspection.describe(name, PairShards.open(folder)))
+    return 0
+
+
+def head(args: argparse.Namespace) -> int:
+    """Print the first pairs of each split."""
+    for name, folder in _folders(args.folder):
+        print(inspection.show(name, PairShards.open(folder), args.n))
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Check every byte; a DataError at the end if there is damage."""
+    problems: list[str] = []
+    for name, folder in _folders(args.folder):
+        with _bar(unit=" chunks", desc=f"verifying {name}") as bar:
+            try:
+                found = verify_shards(folder, bar.update)
+            except DataError as error:
+                found = [str(error)]
+        print("\n".join(found) if found else f"{folder}: sound")
+        problems += found
+    if problems:
+        raise DataError(f"{args.folder}: {len(problems)} problem(s); prepare or copy the named shards again")
+    return 0
+
+
+def index(args: argparse.Namespace) -> int:
+    """Rebuild indexes and manifests."""
+    for _, folder in _folders(args.folder):
+        manifest = rebuild_index(folder)
+        counts = f"{manifest['count']:,} pairs in {len(manifest['shards'])} shard(s)"
+        print(f"{folder}: {counts}, fingerprint {manifest['fingerprint']}")
+    return 0
+
+
+def tokenizer(args: argparse.Namespace) -> int:
+    """Train a tokenizer on both sides of the training split."""
+    from data_prep.tokenizer import save_tokenizer, train_tokenizer
+
+    folder = args.folder / "train" if (args.folder / "train").is_dir() else args.folder
+    out = args.out or args.folder / "tokenizer"
+    trained = train_tokenizer(
+        _texts(PairShards.open(folder)), vocab_size=args.vocab_size, identifiers=args.identifiers
+    )
+    save_tokenizer(trained, out)
+    print(f"{out}: {trained.get_vocab_size():,} tokens")
+    return 0
+
+
+def _texts(shards: PairShards) -> Iterator[str]:
+    for record in _bar(shards, total=shards.count, unit=" pairs", desc="reading"):
+        yield from (record["x"], record["y"])
+
+
+def _folders(folder: Path) -> list[tuple[str, Path]]:
+    """The splits inside ``folder``, or ``folder`` itself."""
+    splits: list[tuple[str, Any]] = [(name, folder / name) for name in SPLITS if (folder / name).is_dir()]
+    return splits or [(folder.name, folder)]

@@ -1,0 +1,40 @@
+"""Counts what was kept and what was dropped and why, and names the files that were lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+# A table that names every file of a large tree hides the reasons; the rest is counted.
+MAX_NAMED = 10
+
+
+class Report:
+    """The account of one run: nothing is lost in silence.
+
+    Attributes:
+        kept: How many of what were kept: ``{"pairs": 120}``.
+        dropped: Why how many were not.
+        named: The files behind the reasons that mean loss: unreadable, unparsable, too large.
+    """
+
+    def __init__(self) -> None:
+        self.kept: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.named: list[tuple[str, str]] = []
+
+    def lose(self, reason: str, name: str) -> None:
+        """Count ``reason`` and remember the file's name."""
+        self.dropped[reason] += 1
+        self.named.append((reason, name))
+
+    def table(self) -> str:
+        """The account as lines of text, largest loss first."""
+        rows = [(f"kept: {what}", count) for what, count in self.kept.items()]
+        ranked = sorted(self.dropped.items(), key=lambda item: (-item[1], item[0]))
+        rows += [(f"dropped: {reason}", count) for reason, count in ranked if count]
+        width = max((len(text) for text, _ in rows), default=0)
+        lines = [f"{text:<{width}}  {count:>10,}" for text, count in rows]
+        lines += [f"  {reason}: {name}" for reason, name in self.named[:MAX_NAMED]]
+        if len(self.named) > MAX_NAMED:
+            lines.append(f"  ... and {len(self.named) - MAX_NAMED} more files")
+        return "\n".join(lines)

@@ -1,0 +1,80 @@
+"""Makes the index and the manifest of a folder anew from its tars, where that is sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import xxhash
+import zstandard
+
+from data_prep.errors import DataError
+from data_prep.pairs import Pair
+from data_prep.shards.classic import index_folder
+from data_prep.shards.index import (
+    CHUNKED,
+    MANIFEST,
+    Index,
+    IndexBuilder,
+    load_manifest,
+    make_manifest,
+    save_index,
+    write_manifest,
+)
+from data_prep.shards.read import decode_chunk, refuse_unfinished
+from data_prep.shards.tar import scan
+
+
+def rebuild_index(folder: Path | str) -> dict[str, Any]:
+    """Write the .idx files and ``manifest.json`` of ``folder`` from its tars and return the manifest.
+
+    Sound, because every tar must have good headers and its end marker, every chunk of ours carries a checksum
+    inside its zstd frame, and where a manifest is left the tars must have its hashes. What cannot be noticed
+    without a manifest is a shard that is missing altogether.
+
+    Raises:
+        DataError: no tars, an unfinished folder, damage anywhere.
+    """
+    folder = Path(folder)
+    refuse_unfinished(folder)
+    paths = sorted(folder.glob("*.tar"))
+    if not paths or not _is_chunked(paths[0]):
+        return index_folder(folder)[0]
+    known = load_manifest(folder) if (folder / MANIFEST).exists() else None
+    found = [(path, _index_shard(path)) for path in paths]
+    if known and [shard["xxh64"] for shard in known["shards"]] != [digest for _, (_, _, digest) in found]:
+        raise DataError(
+            f"{folder}: the tars are not those of {MANIFEST}; `cpt prep verify {folder}` names them"
+        )
+    source = known["source"] if known else paths[0].stem.rpartition("-")[0]
+    manifest = make_manifest(source, CHUNKED, [save_index(path, *shard) for path, shard in found])
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def _is_chunked(path: Path) -> bool:
+    with open(path, "rb") as file:
+        first = next(scan(file, str(path)), None)
+    return first is not None and first.name.endswith(".msgpack.zst")
+
+
+def _index_shard(path: Path) -> tuple[Index, int, str]:
+    builder, data = IndexBuilder(), path.read_bytes()
+    with open(path, "rb") as file:
+        for number, member in enumerate(scan(file, str(path))):
+            if member.name != f"{path.stem}-{number:06d}.msgpack.zst":
+                raise DataError(
+                    f"{path}: chunk {number} is named {member.name}; the shard was renamed or edited"
+                )
+            chunk = data[member.offset : member.offset + member.size]
+            builder.add(member.offset, chunk, _decode(chunk, f"{path}: chunk {number}"))
+    return builder.build(), len(data), xxhash.xxh64_hexdigest(data)
+
+
+def _decode(chunk: bytes, where: str) -> list[Pair]:
+    try:
+        return [Pair.from_dict(record, where) for record in decode_chunk(chunk)]
+    except (ValueError, zstandard.ZstdError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{where}: damaged ({error}); copy or prepare the shard again") from None

@@ -1,0 +1,183 @@
+"""Writes a folder of shards: chunks of records in plain tars, an index beside each, the manifest last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import xxhash
+import zstandard
+
+from data_prep.errors import DataError
+from data_prep.files import atomic_file, sync_folder, write_atomic
+from data_prep.pairs import Pair
+from data_prep.shards.index import (
+    CHUNKED,
+    MANIFEST,
+    IndexBuilder,
+    load_manifest,
+    make_manifest,
+    save_index,
+    write_manifest,
+)
+from data_prep.shards.tar import END, make_header, padded
+
+# Present from a writer's first act to its last, in all folders of a set of splits: with it and without a
+# manifest, a folder is unfinished; with both, the set may be.
+WRITING = ".writing"
+RECORDS_PER_CHUNK = 512
+SHARD_BYTES = 128 << 20
+
+
+def write_shards(
+    folder: Path,
+    pairs: Iterable[Pair],
+    *,
+    source: str,
+    records_per_chunk: int = RECORDS_PER_CHUNK,
+    shard_bytes: int = SHARD_BYTES,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write ``pairs``, in their order, to ``folder`` and return the manifest.
+
+    Equal pairs give equal bytes. Killed at any moment, no manifest is left, and a second call starts anew.
+
+    Args:
+        folder: Made if needed; must not hold tars of somebody else.
+        pairs: Checked pairs.
+        source: The corpus' name, part of the shards' names: letters, digits, ``-`` and ``_``.
+        records_per_chunk: Records in one member: the unit of reading, of shuffling and of damage.
+        shard_bytes: A tar is closed when it has grown past this many bytes.
+        overwrite: Replace the finished shards in ``folder``.
+
+    Raises:
+        DataError: the folder is finished already (and not ``overwrite``), the name is bad, there are no pairs.
+    """
+    _check_name(source)
+    check_target(folder, overwrite=overwrite)
+    _clear(folder)
+    manifest = _fill(folder, pairs, source, records_per_chunk, shard_bytes)
+    (folder / WRITING).unlink()
+    return manifest
+
+
+def _check_name(source: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", source):
+        raise DataError(f"source name {source!r}: use letters, digits, - and _ (64 at most)")
+
+
+def _fill(
+    folder: Path, pairs: Iterable[Pair], source: str, records_per_chunk: int, shard_bytes: int
+) -> dict[str, Any]:
+    chunks = _chunks(pairs, records_per_chunk)
+    shards: list[dict[str, Any]] = []
+    for first in chunks:
+        name = f"{source}-{len(shards):05d}.tar"
+        shards.append(_write_shard(folder / name, first, chunks, shard_bytes))
+    if not shards:
+        raise DataError(f"{folder}: no pairs to write: nothing was found, or all of it was filtered out")
+    manifest = make_manifest(source, CHUNKED, shards)
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def write_splits(
+    out: Path, splits: dict[str, list[Pair]], *, source: str, overwrite: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Write ``out/train``, ``out/validation`` and ``out/test`` and return the manifests of those with pairs.
+
+    Each split is written in the order of the ids' hashes: neighbours in a chunk come from anywhere. All folders
+    are marked unfinished before the first shard is written, the training split is finished last: killed at any
+    moment, no set of splits is left that would be taken for whole.
+
+    Raises:
+        DataError: as write_shards does, for any split.
+    """
+    _check_name(source)
+    for name in splits:
+        check_target(out / name, overwrite=overwrite)
+    for name in splits:
+        _clear(out / name)
+    manifests = {}
+    for name in sorted(splits, key=lambda name: (name == "train", bool(splits[name]), name)):
+        if not splits[name] and name != "train":
+            (out / name / WRITING).unlink()
+            with suppress(OSError):  # somebody's own files may lie there
+                (out / name).rmdir()
+            continue
+        pairs = sorted(splits[name], key=lambda pair: (xxhash.xxh64_intdigest(pair.id.encode()), pair.id))
+        manifests[name] = _fill(out / name, pairs, source, RECORDS_PER_CHUNK, SHARD_BYTES)
+    for name in manifests:
+        (out / name / WRITING).unlink()
+    return manifests
+
+
+def check_target(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that a writer must not touch.
+
+    Raises:
+        DataError: a file, finished shards and ``overwrite`` is false, or tars that are not ours.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: is a file; name a folder")
+    stopped = (folder / WRITING).exists()  # leftovers, even if this one of several splits was finished
+    finished = (folder / MANIFEST).exists() and not stopped
+    if finished and not overwrite:
+        raise DataError(f"{folder}: holds finished shards; name another folder or add --overwrite")
+    ours = stopped or (finished and _is_chunked(folder))
+    if not ours and any(folder.glob("*.tar")):
+        raise DataError(f"{folder}: holds tars that were not written by `cpt prep`; name another folder")
+
+
+def _clear(folder: Path) -> None:
+    """Mark ``folder`` unfinished and remove what a former writer left in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / WRITING, b"")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
+    (folder / MANIFEST).unlink(missing_ok=True)
+    sync_folder(folder)  # the manifest is gone for good before the first shard goes
+    for path in list(folder.iterdir()):
+        if re.fullmatch(r".+-\d{5}\.(tar|idx)|\..+\.\d+\.tmp", path.name):
+            path.unlink()
+
+
+def _is_chunked(folder: Path) -> bool:
+    try:
+        return bool(load_manifest(folder)["layout"] == CHUNKED)
+    except DataError:
+        return False
+
+
+def _chunks(pairs: Iterable[Pair], size: int) -> Iterator[tuple[list[Pair], bytes]]:
+    iterator = iter(pairs)
+    # The checksum inside the zstd frame lets a lost index be rebuilt soundly from the tar alone.
+    compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+    while chunk := list(islice(iterator, size)):
+        yield chunk, compressor.compress(msgpack.packb([pair.to_dict() for pair in chunk]))
+
+
+def _write_shard(
+    path: Path, first: tuple[list[Pair], bytes], rest: Iterator[tuple[list[Pair], bytes]], limit: int
+) -> dict[str, Any]:
+    builder, digest, size, count = IndexBuilder(), xxhash.xxh64(), 0, 0
+    chunk: tuple[list[Pair], bytes] | None = first
+    with atomic_file(path) as file:
+        while chunk:
+            pairs, data = chunk
+            header = make_header(f"{path.stem}-{count:06d}.msgpack.zst", len(data))
+            builder.add(size + len(header), data, pairs)
+            member = header + data + bytes(padded(len(data)) - len(data))
+            file.write(member)
+            digest.update(member)
+            size, count = size + len(member), count + 1
+            chunk = next(rest, None) if size < limit else None
+        file.write(END)
+        digest.update(END)
+    return save_index(path, builder.build(), size + len(END), digest.hexdigest())

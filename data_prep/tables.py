@@ -1,0 +1,119 @@
+"""Reads anybody's pairs out of .jsonl, .csv and .parquet files with a column for x and one for y."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import DataError
+from data_prep.pairs import Pair
+from data_prep.report import Report
+
+Row = dict[str, Any]
+# What a row may say beside its two texts; "document" keeps rows of one origin in one split.
+OPTIONAL = ("id", "negatives", "source", "document")
+
+
+def read_pairs(
+    files: list[Path],
+    report: Report,
+    *,
+    x_column: str = "x",
+    y_column: str = "y",
+    on_row: Callable[[], object] = lambda: None,
+) -> Iterator[Pair]:
+    """Yield the pairs of ``files``, row by row, in order.
+
+    The columns ``id``, ``negatives`` (a list; in .csv a JSON list), ``source`` and ``document`` are used where
+    they are there; all others are named in ``report`` as not used. A row without an id is named by file and row.
+
+    Raises:
+        DataError: naming file and row, for the first row that is no pair; an unknown suffix, a missing file.
+    """
+    for path in files:
+        used, unused = {x_column, y_column, *OPTIONAL}, set[str]()
+        for number, row in _rows(path):
+            where = f"{path}: row {number}"
+            for side, column in (("x", x_column), ("y", y_column)):
+                if column not in row:
+                    there = ", ".join(map(str, row)) or "none"
+                    raise DataError(
+                        f"{where}: no column {column!r} (there: {there}); name it with --{side}-column"
+                    )
+            unused |= {str(column) for column in row if column not in used}
+            yield _pair(row, x_column, y_column, where, f"{path.name}:{number}")
+            on_row()
+        report.kept["files read"] += 1
+        report.named += [(f"column of {path.name} not used", column) for column in sorted(unused)]
+
+
+def _pair(row: Row, x_column: str, y_column: str, where: str, default_id: str) -> Pair:
+    fields = {name: row[name] for name in ("id", "negatives", "source") if row.get(name) not in (None, "")}
+    if isinstance(fields.get("negatives"), str):
+        fields["negatives"] = _json(fields["negatives"], f"{where}: negatives")
+    pair = Pair.from_dict({**fields, "x": row[x_column], "y": row[y_column]}, where, default_id=default_id)
+    if row.get("document"):
+        pair.meta["document"] = str(row["document"])
+    return pair
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Row]]:
+    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+    if path.suffix not in readers:
+        raise DataError(f"{path}: unknown kind; give {', '.join(readers)} files")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        yield from readers[path.suffix](path)
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text; convert it first") from None
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
+    with open(path, encoding="utf-8-sig", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            row = _json(line, f"{path}: row {number}")
+            if not isinstance(row, dict):
+                raise DataError(
+                    f"{path}: row {number}: must be an object with x and y, not {type(row).__name__}"
+                )
+            yield number, row
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON ({error})") from None
+
+
+def _csv(path: Path) -> Iterator[tuple[int, Row]]:
+    csv.field_size_limit(1 << 30)  # the default refuses texts over 128 KB
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            for number, row in enumerate(reader, 1):
+                if None in row or None in row.values():
+                    raise DataError(f"{path}: row {number}: has more or fewer cells than the header")
+                yield number, row
+        except csv.Error as error:
+            raise DataError(f"{path}: line {reader.line_num}: not CSV ({error})") from None
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise DataError("reading .parquet needs pyarrow: pip install 'lightning-cpt[prep]'") from None
+    try:
+        with pq.ParquetFile(path) as table:
+            batches = table.iter_batches(batch_size=1024)
+            yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a sound parquet file ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,240 @@
+"""SentEval's linear probe: logistic regression under its three ways of choosing C, digit for digit.
+
+Every detail that moves a digit is kept: 0.25..8 for the nested and split schemes but 0.5..32 for
+cross-validation with a test set; folds shuffled by seed 1111 whatever the seed where the engine
+hard-codes it; accuracies rounded to two decimals before they are compared or averaged; the
+smallest C on a tie; no scaling of features; scikit-learn's defaults but for C and the seed.
+Independent fits run in parallel processes with one BLAS thread each: the digits do not depend on
+how many (and warm starts, which do change them, are another protocol).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from eval_suite.errors import EvalError
+
+SEED = 1111
+NESTED_GRID: tuple[float, ...] = tuple(2.0**t for t in range(-2, 4))
+KFOLD_GRID: tuple[float, ...] = tuple(2.0**t for t in range(-1, 6))
+
+
+class Labelled(NamedTuple):
+    """features: float (n, d), used as they are; labels: integers (n,)."""
+
+    features: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class ProbeScore:
+    """What a probe found. Scores are accuracies in per cent, rounded as SentEval rounds them.
+
+    chosen_c, n_iter: one per final classifier (one per outer fold when nested); n_iter of 100 means that
+    lbfgs stopped at scikit-learn's limit. fold_scores: test accuracy per outer fold (nested, stratified),
+    dev accuracy per fold at the chosen C (kfold), none (split). predicted: the test examples' labels, (n_test,).
+    """
+
+    score: float
+    dev_score: float | None
+    grid: tuple[float, ...]
+    chosen_c: list[float]
+    n_iter: list[int]
+    fold_scores: list[float]
+    predicted: np.ndarray
+
+    @property
+    def grid_edge_hits(self) -> int:
+        """How many times the best C was the first or the last of the grid: then the grid may be too narrow."""
+        return sum(c in (self.grid[0], self.grid[-1]) for c in self.chosen_c) if len(self.grid) > 1 else 0
+
+
+class _Fit(NamedTuple):
+    c: float
+    train: np.ndarray  # row numbers
+    test: np.ndarray
+
+
+class _Outcome(NamedTuple):
+    accuracy: float  # 0..1
+    predicted: np.ndarray
+    n_iter: int
+
+
+@dataclass(frozen=True)
+class _Fitter:
+    """Runs fits on one matrix; workers: processes, None for one per core."""
+
+    data: Labelled
+    seed: int
+    workers: int | None
+    progress: bool
+
+    def run(self, fits: Sequence[_Fit]) -> list[_Outcome]:
+        return list(
+            tqdm(self._stream(fits), "probe", len(fits), False, disable=None if self.progress else True)
+        )
+
+    def _stream(self, fits: Sequence[_Fit]) -> Iterator[_Outcome]:
+        workers = min(self.workers or cpu_count(), len(fits))
+        if workers == 1:
+            with threadpool_limits(1):
+                for fit in fits:
+                    yield _fit(self.data, fit, self.seed)
+            return
+        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+            jobs: Iterable = (delayed(_fit)(self.data, fit, self.seed) for fit in fits)
+            yield from Parallel(return_as="generator")(jobs)
+
+
+def _fit(data: Labelled, fit: _Fit, seed: int) -> _Outcome:
+    model = LogisticRegression(C=fit.c, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # n_iter in the result says it
+        model.fit(data.features[fit.train], data.labels[fit.train])
+    predicted = model.predict(data.features[fit.test])
+    accuracy = accuracy_score(data.labels[fit.test], predicted)
+    return _Outcome(accuracy, predicted, int(model.n_iter_.max()))
+
+
+def nested_kfold(
+    data: Labelled, *, kfold: int = 10, seed: int = SEED, workers: int | None = None, progress: bool = False
+) -> ProbeScore:
+    """MR, CR, SUBJ, MPQA: an inner cross-validation chooses C for each outer fold. 6 k^2 + k fits.
+
+    The dev score is the mean of the outer folds' best inner scores. Both levels of folds are shuffled by
+    1111: the engine ignores its seed there. Raises EvalError where a class has fewer than `kfold` members.
+    """
+    fitter = _Fitter(data, seed, workers, progress)
+    outer = _folds(data.labels, kfold, SEED)
+    inner = [(train, _folds(data.labels[train], kfold, SEED)) for train, _ in outer]
+    fits = [
+        _Fit(c, train[a], train[b]) for train, folds in inner for c in NESTED_GRID for a, b in folds
+    ]  # outer x grid x inner
+    accuracy = np.array([o.accuracy for o in fitter.run(fits)]).reshape(kfold, len(NESTED_GRID), kfold)
+    chosen = [_best(per_c, NESTED_GRID) for per_c in accuracy]
+    finals = fitter.run([_Fit(c, *fold) for (c, _), fold in zip(chosen, outer, strict=True)])
+    fold_scores = [round(100 * o.accuracy, 2) for o in finals]
+    return ProbeScore(
+        score=float(round(np.mean(fold_scores), 2)),
+        dev_score=float(round(np.mean([dev for _, dev in chosen]), 2)),
+        grid=NESTED_GRID,
+        chosen_c=[c for c, _ in chosen],
+        n_iter=[o.n_iter for o in finals],
+        fold_scores=fold_scores,
+        predicted=_in_place(finals, outer),
+    )
+
+
+def kfold_then_test(
+    train: Labelled,
+    test: Labelled,
+    *,
+    kfold: int = 10,
+    seed: int = SEED,
+    workers: int | None = None,
+    progress: bool = False,
+) -> ProbeScore:
+    """TREC, MRPC: cross-validation on train chooses C, a fit on all of train is tested. 7 k + 1 fits.
+
+    Folds are shuffled by `seed`. Raises EvalError where a class has fewer than `kfold` members.
+    """
+    fitter, n = _Fitter(_stack(train, test), seed, workers, progress), len(train.labels)
+    folds = _folds(train.labels, kfold, seed)
+    fits = [_Fit(c, a, b) for c in KFOLD_GRID for a, b in folds]  # grid x folds
+    accuracy = np.array([o.accuracy for o in fitter.run(fits)]).reshape(len(KFOLD_GRID), kfold)
+    c, dev = _best(accuracy, KFOLD_GRID)
+    fold_scores = [round(100 * float(a), 2) for a in accuracy[KFOLD_GRID.index(c)]]
+    (final,) = fitter.run([_Fit(c, np.arange(n), np.arange(n, n + len(test.labels)))])
+    return _tested(final, dev, KFOLD_GRID, c, fold_scores)
+
+
+def split(
+    train: Labelled,
+    dev: Labelled,
+    test: Labelled,
+    *,
+    seed: int = SEED,
+    workers: int | None = None,
+    progress: bool = False,
+) -> ProbeScore:
+    """SST2: dev chooses C; the test is of the fit on train alone. 7 fits."""
+    fitter = _Fitter(_stack(train, dev, test), seed, workers, progress)
+    ends = np.cumsum([len(part.labels) for part in (train, dev, test)])
+    rows = [np.arange(a, b) for a, b in zip([0, *ends], ends, strict=False)]
+    outcomes = fitter.run([_Fit(c, rows[0], rows[1]) for c in NESTED_GRID])
+    c, best = _best(np.array([[o.accuracy] for o in outcomes]), NESTED_GRID)
+    (final,) = fitter.run([_Fit(c, rows[0], rows[2])])
+    return _tested(final, best, NESTED_GRID, c, [])
+
+
+def stratified(
+    data: Labelled,
+    *,
+    c: float,
+    kfold: int = 5,
+    seed: int = SEED,
+    workers: int | None = None,
+    progress: bool = False,
+) -> ProbeScore:
+    """Not SentEval's: plain cross-validation at one given C, for quick embedded tasks. k fits."""
+    folds = _folds(data.labels, kfold, seed)
+    finals = _Fitter(data, seed, workers, progress).run([_Fit(c, *fold) for fold in folds])
+    fold_scores = [round(100 * o.accuracy, 2) for o in finals]
+    return ProbeScore(
+        score=float(round(np.mean(fold_scores), 2)),
+        dev_score=None,
+        grid=(c,),
+        chosen_c=[c] * kfold,
+        n_iter=[o.n_iter for o in finals],
+        fold_scores=fold_scores,
+        predicted=_in_place(finals, folds),
+    )
+
+
+def _tested(final: _Outcome, dev: float, grid: tuple[float, ...], c: float, folds: list[float]) -> ProbeScore:
+    return ProbeScore(round(100 * final.accuracy, 2), dev, grid, [c], [final.n_iter], folds, final.predicted)
+
+
+def _best(accuracy: np.ndarray, grid: tuple[float, ...]) -> tuple[float, float]:
+    """(C, its score in per cent) from accuracies (grid, folds): rounded first, so that near-ties go to the smaller C."""
+    scores = [float(round(100 * np.mean(folds), 2)) for folds in accuracy]
+    return grid[int(np.argmax(scores))], max(scores)
+
+
+def _folds(labels: np.ndarray, kfold: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    values, counts = np.unique(labels, return_counts=True)
+    if kfold < 2 or len(values) < 2 or counts.min() < kfold:
+        rarest = (
+            f"label {values[counts.argmin()]} has {counts.min()} examples"
+            if len(values)
+            else "there are none"
+        )
+        raise EvalError(
+            f"{kfold} folds need 2 or more labels with {max(kfold, 2)} or more examples each; {rarest}"
+        )
+    splitter = StratifiedKFold(n_splits=kfold, shuffle=True, random_state=seed)
+    return list(splitter.split(np.zeros(len(labels)), labels))
+
+
+def _stack(*parts: Labelled) -> Labelled:
+    """One matrix for all parts, so that the workers get it once."""
+    return Labelled(np.concatenate([p.features for p in parts]), np.concatenate([p.labels for p in parts]))
+
+
+def _in_place(finals: Sequence[_Outcome], folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Each example's predicted label, from the fold that held it out: (n,)."""
+    predicted = np.concatenate([o.predicted for o in finals])
+    return predicted[np.argsort(np.concatenate([test for _, test in folds]))]

@@ -1,0 +1,111 @@
+"""Writes a run's last.ckpt every N steps, whole or not at all, and says how to go on from it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from data_prep.errors import DataError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it there.
+
+    Lightning writes to the system's folder for temporary files and moves it; where that is another file system,
+    the move is a copy, and a kill in the middle leaves half a last.ckpt and no whole one.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        if "://" in str(path):  # object stores show a file only when it is whole
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        with part.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Keeps FOLDER/last.ckpt up to date, beside any checkpoint callbacks of the recipe.
+
+    Args:
+        folder: The run's folder.
+        every_n_steps: Optimizer steps between two writes; the last step is written too.
+    """
+
+    def __init__(self, folder: str, every_n_steps: int) -> None:
+        super().__init__(
+            dirpath=folder,
+            every_n_train_steps=every_n_steps,
+            save_last=True,
+            save_top_k=0,
+            enable_version_counter=False,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}  # always the same file: nothing to remember
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._last_global_step_saved != trainer.global_step:
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save before bad data stops the run, and print how to go on.
+
+        Bad data shows between two steps, where the state is whole. On several ranks only one of them has seen
+        it, and a checkpoint needs all.
+        """
+        bad_data = isinstance(exception, DataError) and trainer.training and trainer.world_size == 1
+        if bad_data and not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        last = Path(str(self.dirpath)) / "last.ckpt"
+        if trainer.is_global_zero and self._last_global_step_saved:
+            step = self._last_global_step_saved
+            print(
+                f"\ncpt: stopped; go on from step {step} with: cpt fit --ckpt_path {_short(last)}",
+                file=sys.stderr,
+            )
+
+
+def _short(path: Path) -> str:
+    """The path as one would type it from here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+class KeepConfig(Callback):
+    """Writes the run's configuration to FOLDER/config.yaml and into each checkpoint, under "config".
+
+    Args:
+        folder: The run's folder.
+        text: The resolved configuration as YAML.
+    """
+
+    def __init__(self, folder: str, text: str) -> None:
+        self.folder = Path(folder)
+        self.text = text
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "config.yaml").write_text(self.text, encoding="utf-8")
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["config"] = self.text

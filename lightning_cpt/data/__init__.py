@@ -1,0 +1,1 @@
+"""From shards to batches of token ids: order, loader, data module."""

@@ -1,0 +1,90 @@
+"""The batch that a worker hands to the model: ragged token ids of both sides, and where the pairs come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_cpt.ragged import Ragged
+from lightning_cpt.tokenization import PairTokenizer, Side
+
+
+class PairBatch:
+    """``n`` pairs as token ids. (No dataclass: Lightning would walk into it, and copy it, every step.)
+
+    Args:
+        x: Token ids of the x sides, ``n`` sequences; none where only y is encoded.
+        y: Token ids of the y sides, ``n`` sequences; none where only x is encoded.
+        negatives: Token ids of the pairs' hard negatives, any number of sequences; None without any.
+        ids: The pairs' ids.
+        rows: Place of each pair in its source, int64 ``(n,)``.
+        hashes: xxh64 of x, y and document, read as int64, ``(n, 3)``; ``(0, 3)`` where there is no index.
+    """
+
+    __slots__ = ("hashes", "ids", "negatives", "rows", "x", "y")
+
+    def __init__(
+        self, x: Ragged, y: Ragged, negatives: Ragged | None, ids: list[str], rows: Tensor, hashes: Tensor
+    ) -> None:
+        self.x = x
+        self.y = y
+        self.negatives = negatives
+        self.ids = ids
+        self.rows = rows
+        self.hashes = hashes
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def parts(self) -> list[Ragged]:
+        """x, y and, where there are any, the negatives."""
+        return [self.x, self.y] if self.negatives is None else [self.x, self.y, self.negatives]
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> PairBatch:
+        negatives = None if self.negatives is None else self.negatives.to(device, non_blocking)
+        return PairBatch(
+            self.x.to(device, non_blocking),
+            self.y.to(device, non_blocking),
+            negatives,
+            self.ids,
+            self.rows,
+            self.hashes.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> PairBatch:
+        negatives = None if self.negatives is None else self.negatives.pin_memory()
+        return PairBatch(
+            self.x.pin_memory(),
+            self.y.pin_memory(),
+            negatives,
+            self.ids,
+            self.rows,
+            self.hashes.pin_memory(),
+        )
+
+
+def make_batch(
+    records: Sequence[dict[str, Any]],
+    tokenizer: PairTokenizer,
+    *,
+    rows: Tensor,
+    hashes: Tensor | None = None,
+    hard_negatives: int = 0,
+) -> PairBatch:
+    """Tokenise ``records``: dicts with id and x, y, or both; of their negatives at most ``hard_negatives`` each."""
+    negatives = [text for record in records for text in record.get("negatives", [])[:hard_negatives]]
+    return PairBatch(
+        _side(records, tokenizer, "x"),
+        _side(records, tokenizer, "y"),
+        tokenizer(negatives, "y") if negatives else None,
+        [record["id"] for record in records],
+        rows,
+        torch.empty((0, 3), dtype=torch.int64) if hashes is None else hashes,
+    )
+
+
+def _side(records: Sequence[dict[str, Any]], tokenizer: PairTokenizer, side: Side) -> Ragged:
+    return tokenizer([record[side] for record in records if side in record], side)

@@ -1,0 +1,255 @@
+"""`cpt fit|validate|test|predict`: LightningCLI with a run folder, whole-config resume and one-line errors."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from argparse import ArgumentError
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lightning_cpt.callbacks.checkpoint import AtomicCheckpointIO, KeepConfig, RunCheckpoint
+from lightning_cpt.callbacks.predictions import PredictionWriter
+from lightning_cpt.callbacks.progress import RunProgress
+from lightning_cpt.checkpoint import read_checkpoint
+from lightning_cpt.cli import INTERRUPTED
+from lightning_cpt.config import differences, explain, nested_classes, value_of, with_recipes
+from lightning_cpt.data.datamodule import PairDataModule
+from lightning_cpt.encoder import TextEncoder
+from lightning_cpt.errors import ConfigError
+from lightning_cpt.module import ContrastiveModule, check_precision
+
+VERBS = ("fit", "validate", "test", "predict")
+# Keys that belong to one command, not to the run that a checkpoint describes.
+OF_THE_COMMAND = ("config", "ckpt_path", "weights_only", "verbose", "return_predictions")
+
+
+@dataclass
+class RunSettings:
+    """Where a run leaves its files, and how often.
+
+    Args:
+        folder: The run's folder, for last.ckpt, config.yaml and logs. Null takes runs/NAME after the recipe's
+            file; a new run whose folder is taken already gets runs/NAME-2.
+        checkpoint_every: Optimizer steps between two writes of last.ckpt.
+        logger: Kind of log in FOLDER/logs; trainer.logger can say more.
+        predictions: Folder for the embeddings of `cpt predict`; null takes FOLDER/embeddings.
+    """
+
+    folder: str | None = None
+    checkpoint_every: int = 500
+    logger: Literal["csv", "tensorboard", "none"] = "csv"
+    predictions: str | None = None
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one of the four verbs with its whole command line; returns the exit status.
+
+    Raises:
+        ConfigError: a mistake in the recipe or on the command line, as one line.
+    """
+    _quiet()
+    try:
+        CptCLI(arguments)
+    except SystemExit as stop:  # after --help and --print_config, and Lightning's way to end after Ctrl-C
+        return INTERRUPTED if stop.code == 1 else int(stop.code or 0)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        if not isinstance(error, ConfigError) and _raised_by_lightning(error):
+            raise ConfigError(f"trainer: {error}") from error
+        raise
+    return 0
+
+
+class CptParser(LightningArgumentParser):
+    """Shows the keys of the default encoder and loss in the help, where jsonargparse only names the class."""
+
+    def format_help(self, *args: Any) -> str:
+        texts = [super().format_help(*args)]
+        for dest, cls in nested_classes(self):
+            part = LightningArgumentParser(add_help=False, description="")
+            part.add_class_arguments(cls, dest)
+            texts.append(part.format_help().partition("\n\n")[2])
+        return "\n".join(texts)
+
+
+class CptCLI(LightningCLI):
+    """LightningCLI whose checkpoint brings the whole configuration, under what the command line says.
+
+    Args:
+        arguments: The verb and its arguments.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.verb, *given = arguments
+        self.recipe = value_of(given, "--config") or value_of(given, "-c")
+        path = value_of(given, "--ckpt_path")
+        self.saved = _read(path) if path else {}
+        self.saved_config: dict[str, Any] = yaml.safe_load(self.saved.get("config", "{}"))
+        under = ["--config", self.saved["config"]] if self.saved_config else []
+        super().__init__(
+            ContrastiveModule,
+            PairDataModule,
+            save_config_callback=None,
+            # Our loader deals the records to the ranks itself.
+            trainer_defaults={
+                "use_distributed_sampler": False,
+                "log_every_n_steps": 10,
+                "enable_model_summary": False,
+            },
+            seed_everything_default=0,
+            parser_class=CptParser,
+            parser_kwargs={"exit_on_error": False, **{verb: {"exit_on_error": False} for verb in VERBS}},
+            args=[self.verb, *under, *with_recipes(given)],
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run", type=RunSettings, default=RunSettings())
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            raise ConfigError(explain(str(error), self._subcommand_parsers[self.verb])) from error
+
+    def _parse_ckpt_path(self) -> None:
+        """Say what differs from the checkpoint; LightningCLI would restore the model's keys over the command line's."""
+        if self.saved_config:
+            for line in differences(self.saved_config, yaml.safe_load(self._config_text())):
+                _say(f"other than in the checkpoint: {line}")
+
+    def _config_text(self) -> str:
+        """The configuration of the run as YAML, every key written out."""
+        config = self.config[self.verb].clone()
+        for key in OF_THE_COMMAND:
+            config.pop(key, None)
+        text: str = self._subcommand_parsers[self.verb].dump(config, skip_none=False, skip_validation=True)
+        return text
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.verb]
+        if config.weights_only is None:
+            config.weights_only = True
+        if self.verb == "predict":
+            config.return_predictions = False  # they go to files
+        if self.verb == "fit" and not (config.trainer.max_epochs or config.trainer.max_steps > 0):
+            raise ConfigError(
+                "trainer.max_steps: missing; say for how many steps to train (or trainer.max_epochs)"
+            )
+        config.run.folder = str(self._run_folder())
+        self.parser.add_instantiator(self._make_encoder, TextEncoder, subclasses=True)
+
+    def _run_folder(self) -> Path:
+        config = self.config[self.verb]
+        folder = Path(config.run.folder or f"runs/{Path(self.recipe).stem if self.recipe else 'run'}")
+        if self.verb != "fit" or config.ckpt_path or not (folder / "last.ckpt").exists():
+            return folder
+        number = 2
+        while (other := folder.with_name(f"{folder.name}-{number}")).exists():
+            number += 1
+        _say(f"{folder} holds another run; this one goes to {other}")
+        return other
+
+    def _make_encoder(self, cls: type[TextEncoder], *args: Any, **kwargs: Any) -> TextEncoder:
+        """The checkpoint's own encoder where its keys are unchanged: it needs neither hub nor tokenizer folder."""
+        kwargs.pop("applied_instantiation_links", None)
+        now = yaml.safe_load(self._config_text())["model"]["encoder"]
+        if self.saved_config and now == self.saved_config["model"]["encoder"]:
+            return cls.from_dict(self.saved["encoder"])
+        return cls(*args, **kwargs)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self.config_init[self.verb]
+        plugins = _as_list(config.trainer.plugins)
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins.append(AtomicCheckpointIO())
+        return super().instantiate_trainer(
+            callbacks=self._callbacks(),
+            plugins=plugins,
+            logger=self._logger() if config.trainer.logger in (None, True) else config.trainer.logger,
+            default_root_dir=config.trainer.default_root_dir or config.run.folder,
+            **kwargs,
+        )
+
+    def _callbacks(self) -> list[Callback]:
+        """The recipe's callbacks and ours; a progress bar of the recipe's replaces ours."""
+        config = self.config_init[self.verb]
+        folder, options = config.run.folder, config.trainer
+        callbacks: list[Callback] = _as_list(options.callbacks)
+        if options.enable_progress_bar is not False and not any(
+            isinstance(c, ProgressBar) for c in callbacks
+        ):
+            callbacks.append(RunProgress())
+        if self.verb == "predict":
+            callbacks.append(PredictionWriter(config.run.predictions or f"{folder}/embeddings"))
+        if self.verb == "fit" and not options.fast_dev_run:
+            callbacks.append(KeepConfig(folder, self._config_text()))
+            if options.enable_checkpointing is not False:
+                callbacks.append(RunCheckpoint(folder, config.run.checkpoint_every))
+        return callbacks
+
+    def _logger(self) -> Logger | bool:
+        config = self.config_init[self.verb].run
+        if self.verb != "fit" or config.logger == "none":
+            return False
+        if config.logger == "tensorboard":
+            return TensorBoardLogger(config.folder, name="logs")
+        return CSVLogger(config.folder, name="logs", flush_logs_every_n_steps=1)
+
+    def after_instantiate_classes(self) -> None:
+        """Find what is wrong while there is one process: each further one would report it again."""
+        self.datamodule.check(self.verb, self.trainer.world_size)
+        if self.verb == "fit":
+            check_precision(self.trainer.precision)
+            weights = sum(p.numel() for p in self.model.parameters())
+            pairs = self.datamodule.splits["train"].count
+            _say(
+                f"{weights / 1e6:.1f} M weights, {pairs} training pairs, run folder {self.config[self.verb].run.folder}"
+            )
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        return read_checkpoint(path)
+    except ConfigError as error:
+        raise ConfigError(f"ckpt_path: {error}") from error
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    print(f"cpt: {line}", file=sys.stderr)
+
+
+def _quiet() -> None:
+    """Leave out Lightning's notes on hardware and defaults that our recipes choose on purpose."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*smaller than the logging interval.*", ".*treespec, LeafSpec.*"):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _raised_by_lightning(error: BaseException) -> bool:
+    """Whether Lightning itself complains, about its settings, and no code of ours or of a plug-in has failed."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("lightning.")

@@ -1,0 +1,152 @@
+"""Turns the two sides' texts into token ids between that side's delimiters."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import xxhash
+from tokenizers import Tokenizer
+
+from lightning_cpt.errors import ConfigError
+from lightning_cpt.hub import load_tokenizer
+from lightning_cpt.ragged import Ragged
+
+Side = Literal["x", "y"]
+SIDES: tuple[Side, Side] = ("x", "y")
+OWN = {"x": ["<x>", "</x>"], "y": ["<y>", "</y>"]}  # what `cpt prep tokenizer` puts into its vocabularies
+BRACKETS = {"x": ["[", "]"], "y": ["{", "}"]}  # the paper's, section 2.1
+
+
+class PairTokenizer:
+    """``[start] + ids of the text, truncated + [end]``, with other delimiters for x than for y.
+
+    The end token is appended after truncation, so it is never lost; text that spells a delimiter or another
+    special token stays text.
+
+    Args:
+        tokenizer: hub name or local folder of any fast tokenizer.
+        delimiters: ``{"x": [start, end], "y": [start, end]}``, each one token of the vocabulary; ``"auto"``
+            takes ``<x> </x> <y> </y>`` where the vocabulary has them, else ``[ ] { }``.
+        max_length_x: most tokens of an x, its two delimiters included.
+        max_length_y: most tokens of a y, its two delimiters included.
+        revision: branch, tag or commit of the hub's repository.
+
+    Raises:
+        ConfigError: no tokenizer there, a delimiter that is not one token, or a length below 3.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str | Path,
+        *,
+        delimiters: Literal["auto"] | Mapping[str, Sequence[str]] = "auto",
+        max_length_x: int = 512,
+        max_length_y: int = 512,
+        revision: str | None = None,
+    ) -> None:
+        fast, pad_id = load_tokenizer(str(tokenizer), revision)
+        self._setup(fast, pad_id, _choose(fast, delimiters), {"x": max_length_x, "y": max_length_y})
+
+    def _setup(
+        self, fast: Tokenizer, pad_id: int, delimiters: dict[str, list[str]], max_length: dict[str, int]
+    ) -> None:
+        fast.no_truncation()
+        fast.no_padding()
+        fast.encode_special_tokens = True  # "</y>" inside a text is text, not a delimiter
+        self._fast = fast
+        self.pad_id = pad_id
+        self.delimiters = delimiters
+        self.max_length = max_length
+        for side in SIDES:
+            if max_length[side] < 3:
+                raise ConfigError(
+                    f"max_length_{side}: {max_length[side]} leaves no room for text between the two delimiters; "
+                    "use 3 or more"
+                )
+        self._ends = {side: _delimiter_ids(fast, side, delimiters) for side in SIDES}
+
+    def __call__(self, texts: Sequence[str], side: Side) -> Ragged:
+        """Token ids of ``texts``, delimiters included, in order.
+
+        Raises:
+            ConfigError: unknown side, or something that is not a string among the texts.
+        """
+        if side not in SIDES:
+            raise ConfigError(f"side: {side!r} is none of 'x', 'y'")
+        _check_texts(texts)
+        if torch.utils.data.get_worker_info() is not None:
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers themselves are the parallelism
+        start, end = self._ends[side]
+        room = self.max_length[side] - 2
+        encoded = self._fast.encode_batch_fast(list(texts), add_special_tokens=False)
+        return Ragged.from_lists([[start, *e.ids[:room], end] for e in encoded])
+
+    def __len__(self) -> int:
+        """Rows an embedding table needs: the highest token id + 1."""
+        return max(self._fast.get_vocab(with_added_tokens=True).values()) + 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the ids: vocabulary, delimiters, lengths."""
+        return xxhash.xxh3_128_hexdigest(json.dumps(self.to_dict(), sort_keys=True).encode())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain strings and ints that rebuild this tokenizer without its folder or the hub."""
+        return {
+            "tokenizer": self._fast.to_str(),
+            "pad_id": self.pad_id,
+            "delimiters": self.delimiters,
+            "max_length": self.max_length,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> PairTokenizer:
+        """The inverse of :meth:`to_dict`."""
+        self = cls.__new__(cls)
+        fast = Tokenizer.from_str(state["tokenizer"])
+        self._setup(fast, state["pad_id"], dict(state["delimiters"]), dict(state["max_length"]))
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_dict, (self.to_dict(),)  # to worker processes
+
+
+def _choose(
+    fast: Tokenizer, delimiters: Literal["auto"] | Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    if isinstance(delimiters, str):
+        if delimiters != "auto":
+            raise ConfigError(
+                f'delimiters: {delimiters!r} is not "auto" or {{x: [start, end], y: [start, end]}}'
+            )
+        own = all(fast.token_to_id(token) is not None for pair in OWN.values() for token in pair)
+        return {side: list(pair) for side, pair in (OWN if own else BRACKETS).items()}
+    if sorted(delimiters) != ["x", "y"] or any(len(pair) != 2 for pair in delimiters.values()):
+        raise ConfigError("delimiters: needs {x: [start, end], y: [start, end]}")
+    return {side: list(delimiters[side]) for side in SIDES}
+
+
+def _delimiter_ids(fast: Tokenizer, side: str, delimiters: dict[str, list[str]]) -> tuple[int, int]:
+    ids = []
+    for token in delimiters[side]:
+        found = fast.token_to_id(token)
+        if found is None:
+            raise ConfigError(
+                f"delimiters.{side}: {token!r} is not one token of this tokenizer; name tokens of its vocabulary, "
+                "or train a tokenizer of your own with `cpt prep tokenizer`"
+            )
+        ids.append(found)
+    return ids[0], ids[1]
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):
+        raise ConfigError("texts: a list of strings is needed, not one string")
+    for at, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ConfigError(f"texts[{at}]: {type(text).__name__} is not a string")

@@ -1,0 +1,144 @@
+"""Fixtures for all tests: real gloo processes, started once per run."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import pickle
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from functools import cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+_MOST_RANKS = 4
+_PATIENCE = 120.0  # seconds for one call; a collective that hangs must not hang the tests
+
+
+@cache
+def _module_at(path: str) -> ModuleType:
+    """The test module of a file: under importlib mode it has no name that another process could import."""
+    spec = importlib.util.spec_from_file_location("_gloo_" + Path(path).stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _serve(pipe: Connection, rank: int) -> None:
+    """One rank's process: run what is sent in a process group of its own, send back the result."""
+    import torch
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    while True:
+        try:
+            path, name, args, world_size, store = pickle.loads(pipe.recv_bytes())
+        except EOFError:
+            return
+        try:
+            dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
+            try:
+                answer = (True, getattr(_module_at(path), name)(*args))
+            finally:
+                dist.destroy_process_group()
+        except Exception:
+            answer = (False, traceback.format_exc())
+        pipe.send_bytes(pickle.dumps(answer))
+
+
+class GlooPool:
+    """Processes that wait for work; each call joins the first ``world_size`` of them into a fresh gloo group."""
+
+    def __init__(self) -> None:
+        self._ranks: list[tuple[Any, Connection]] = []
+
+    def run(self, world_size: int, function: Callable[..., Any], *args: Any) -> list[Any]:
+        """``function(*args)`` on every rank; the results in the order of the ranks.
+
+        ``function`` must stand at the top level of its file; it, and what it needs, is imported there anew.
+        """
+        if not self._ranks:
+            self._start()
+        with tempfile.TemporaryDirectory() as folder:
+            job = (function.__code__.co_filename, function.__name__, args, world_size, f"{folder}/store")
+            ranks = self._ranks[:world_size]
+            for _, pipe in ranks:
+                pipe.send_bytes(pickle.dumps(job))
+            answers = [self._answer(pipe) for _, pipe in ranks]
+        for rank, (good, value) in enumerate(answers):
+            if not good:
+                self.stop()  # the others may still wait for the failed one
+                pytest.fail(f"rank {rank} of {world_size}:\n{value}")
+        return [value for _, value in answers]
+
+    def _start(self) -> None:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        # Forked from a server that has imported torch, but never run it: quick, and no threads are lost.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["torch", "torch.distributed", "transformers"])
+        for rank in range(_MOST_RANKS):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, rank), daemon=True)
+            process.start()
+            theirs.close()
+            self._ranks.append((process, ours))
+
+    def _answer(self, pipe: Connection) -> tuple[bool, Any]:
+        if not pipe.poll(_PATIENCE):
+            return False, f"no answer within {_PATIENCE:.0f} s: a hang"
+        try:
+            return pickle.loads(pipe.recv_bytes())  # type: ignore[no-any-return]
+        except EOFError:
+            return False, "the process died"
+
+    def stop(self) -> None:
+        for process, pipe in self._ranks:
+            pipe.close()
+            process.kill()
+            process.join()
+        self._ranks = []
+
+
+@pytest.fixture(scope="session")
+def gloo_pool() -> Iterator[GlooPool]:
+    """``gloo_pool.run(world_size, function, *args)`` on real processes, started at the first call."""
+    pool = GlooPool()
+    yield pool
+    pool.stop()
+
+
+def _save_tokenizer(folder: Path, special: list[str]) -> str:
+    """A byte-level tokenizer of one token per byte beside the ``special`` ones."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    ids = {token: at for at, token in enumerate([*special, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(special)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>").save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a tiny tokenizer with this project's own delimiters."""
+    special = ["<pad>", "<x>", "</x>", "<y>", "</y>"]
+    return _save_tokenizer(tmp_path_factory.mktemp("own"), special)
+
+
+@pytest.fixture(scope="session")
+def bracket_tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a tiny tokenizer such as pretrained models have: no delimiters but the brackets."""
+    return _save_tokenizer(tmp_path_factory.mktemp("plain"), ["<pad>"])

@@ -1,0 +1,142 @@
+"""`cpt eval run` and `cpt eval fetch` as a user meets them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eval_suite import cli
+from eval_suite.errors import EvalError
+
+MODULE = "encoder_module_for_the_cli_test"
+SOURCE = """
+import zlib
+import numpy as np
+def one(texts): return [[zlib.crc32(w.encode()) % 97 for w in (t + " a b").split()[:3]] for t in texts]
+def two(texts): return [[zlib.crc32(w.encode()) % 89 for w in (t + " a b").split()[:3]] for t in texts]
+def broken(texts): return np.full((len(texts), 2), np.nan)
+"""
+
+
+def run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser(prog="cpt")
+    cli.add_commands(parser.add_subparsers(required=True))
+    parsed = parser.parse_args(["eval", *map(str, arguments)])
+    status: int = parsed.func(parsed)
+    return status
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch):
+    """Arguments of `run` with everything right: replace what a test is about."""
+    (tmp_path / f"{MODULE}.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(
+        encoder: str = "one", tasks: str = "TREC,MRPC", data: Path = toy_data, **other: object
+    ) -> list[object]:
+        named = {
+            "encoder": f"py:{MODULE}:{encoder}",
+            "tasks": tasks,
+            "data": data,
+            "out": tmp_path / "out",
+            **other,
+        }
+        return [
+            "run",
+            *(part for key, value in {"workers": 1, **named}.items() for part in (f"--{key}", value)),
+        ]
+
+    return make
+
+
+def test_writes_one_json_per_task_and_prints_the_table(arguments, tmp_path: Path, capsys) -> None:
+    assert run(*arguments()) == 0
+    written = {
+        json.loads(p.read_text())["task"]: json.loads(p.read_text()) for p in (tmp_path / "out").iterdir()
+    }
+    assert set(written) == {"TREC", "MRPC"}
+    assert written["MRPC"]["encoder"] == f"py:{MODULE}:one"
+    out, err = capsys.readouterr()
+    assert f"{written['TREC']['score']:.2f}" in out
+    assert "average" in out
+    assert "TREC: running" in err
+
+
+def test_a_second_run_skips_what_is_done_and_does_the_rest(arguments, tmp_path: Path, capsys) -> None:
+    run(*arguments(tasks="TREC"))
+    stamp = next((tmp_path / "out").iterdir()).stat().st_mtime_ns
+    first = capsys.readouterr().out
+    run(*arguments(tasks="TREC,MRPC"))
+    out, err = capsys.readouterr()
+    assert "TREC:" in err
+    assert "already done" in err
+    assert "MRPC: running" in err
+    assert next((tmp_path / "out").glob("TREC.*")).stat().st_mtime_ns == stamp
+    assert first.splitlines()[2] in out  # the row of the skipped task
+
+
+def test_another_encoder_or_other_data_is_never_taken_for_done(
+    arguments, toy_data: Path, tmp_path: Path, capsys
+) -> None:
+    run(*arguments(tasks="TREC"))
+    run(*arguments("two", tasks="TREC"))
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    with (toy_data / "downstream/TREC/TREC_10.label").open("a") as file:
+        file.write("NUM:x How many ?\n")
+    capsys.readouterr()
+    run(*arguments(tasks="TREC"))
+    assert "already done" not in capsys.readouterr().err
+
+
+def test_tasks_that_ended_before_a_failure_keep_their_results(
+    arguments, toy_data: Path, tmp_path: Path
+) -> None:
+    lines = (toy_data / "downstream/CR/custrev.neg").read_text().splitlines()
+    (toy_data / "downstream/CR/custrev.neg").write_text("\n".join(lines[:3]))
+    with pytest.raises(EvalError, match="label 0 has 3 examples"):
+        run(*arguments(tasks="TREC,CR"))
+    assert [p.name.split(".")[0] for p in (tmp_path / "out").iterdir()] == ["TREC"]
+
+
+def test_mistakes_are_one_line_before_any_work(arguments, tmp_path: Path) -> None:
+    for bad, message in [
+        (arguments(tasks="TREC,CRR"), "unknown task 'CRR'; did you mean 'CR'"),
+        (arguments(tasks=" , "), "--tasks names no task"),
+        (arguments(data=tmp_path / "nowhere"), "is no folder"),
+        (arguments("broken"), "NaN or infinity"),
+        (arguments("onne"), "did you mean 'one'"),
+        (arguments(workers=0), "--workers 0"),
+        (["fetch", "sentevla", "--to", tmp_path], "unknown data 'sentevla'"),
+    ]:
+        with pytest.raises(EvalError, match=message) as error:
+            run(*bad)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_fetch_downloads_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+    got = {}
+    monkeypatch.setattr("eval_suite.data.fetch", lambda files, to, log: got.update(files=files, to=to))
+    assert run("fetch", "senteval", "--to", tmp_path) == 0
+    assert len(got["files"]) == 15
+    assert got["to"] == tmp_path
+    assert "complete" in capsys.readouterr().out
+
+
+def test_the_parser_needs_no_heavy_import() -> None:
+    code = "import sys, argparse, eval_suite, eval_suite.cli as c; c.add_commands(argparse.ArgumentParser().add_subparsers());"
+    code += "print([m for m in ('torch', 'sklearn', 'scipy', 'numpy', 'joblib') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(cli.__file__).parents[1],
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,159 @@
+"""Fetching, against a local server that lies, breaks off and is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from eval_suite.data import RemoteFile, fetch, known_files
+from eval_suite.errors import EvalError
+from eval_suite.tasks.senteval import TASKS
+
+CONTENT = bytes(range(256)) * 400
+DEAD = "http://127.0.0.1:9/"  # the discard port: nothing listens
+
+
+class Handler(BaseHTTPRequestHandler):
+    """/good serves CONTENT, /corrupt the wrong bytes, /breaks half of what is left, /noranges ignores ranges."""
+
+    requests: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_GET(self) -> None:
+        kind, wanted = self.path.strip("/"), self.headers.get("Range")
+        self.requests.append((kind, wanted))
+        if kind == "missing":
+            self.send_error(404)
+            return
+        body = CONTENT[::-1] if kind == "corrupt" else CONTENT[:100] if kind == "short" else CONTENT
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and kind != "noranges" else 0
+        body = body[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if kind == "breaks" else body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("no_proxy", "*")
+    Handler.requests = []
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{httpd.server_port}/"
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()
+
+
+def remote(*addresses: str) -> RemoteFile:
+    return RemoteFile("downstream/a.txt", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), addresses)
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def test_a_good_source_and_then_nothing_to_do(server: str, tmp_path: Path) -> None:
+    lines: list[str] = []
+    for _ in range(2):
+        fetch([remote(server + "good")], tmp_path, log=lines.append)
+    assert (tmp_path / "downstream/a.txt").read_bytes() == CONTENT
+    assert len(Handler.requests) == 1
+    assert "102,400 bytes from 127.0.0.1" in lines[0]
+    assert "already there" in lines[1]
+
+
+@pytest.mark.parametrize("first", ["missing", "corrupt", "short"])
+def test_a_bad_first_source_is_passed_over(server: str, tmp_path: Path, first: str) -> None:
+    fetch([remote(server + first, server + "good")], tmp_path, log=quiet)
+    assert (tmp_path / "downstream/a.txt").read_bytes() == CONTENT
+
+
+def test_a_dead_first_source_is_passed_over(server: str, tmp_path: Path) -> None:
+    fetch([remote(DEAD, server + "good")], tmp_path, log=quiet)
+    assert (tmp_path / "downstream/a.txt").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("source", ["good", "noranges"])
+def test_an_interrupted_download_is_continued(server: str, tmp_path: Path, source: str) -> None:
+    (tmp_path / "downstream").mkdir()
+    (tmp_path / "downstream/a.txt.part").write_bytes(CONTENT[:1000])
+    fetch([remote(server + source)], tmp_path, log=quiet)
+    assert Handler.requests == [(source, "bytes=1000-")]
+    assert [p.name for p in (tmp_path / "downstream").iterdir()] == ["a.txt"]
+    assert (tmp_path / "downstream/a.txt").read_bytes() == CONTENT
+
+
+def test_a_connection_that_breaks_goes_on_where_it_broke(server: str, tmp_path: Path) -> None:
+    with pytest.raises(EvalError, match=r"a\.txt: no source has the right file"):
+        fetch([remote(server + "breaks")], tmp_path, log=quiet)
+    assert Handler.requests[:3] == [("breaks", None), ("breaks", "bytes=51200-"), ("breaks", "bytes=76800-")]
+    kept = (tmp_path / "downstream/a.txt.part").read_bytes()
+    assert kept == CONTENT[: len(kept)]
+    assert not (tmp_path / "downstream/a.txt").exists()
+    fetch([remote(server + "good")], tmp_path, log=quiet)
+    assert Handler.requests[-1] == ("good", f"bytes={len(kept)}-")
+    assert (tmp_path / "downstream/a.txt").read_bytes() == CONTENT
+
+
+def test_a_spoilt_beginning_is_thrown_away(server: str, tmp_path: Path) -> None:
+    (tmp_path / "downstream").mkdir()
+    (tmp_path / "downstream/a.txt.part").write_bytes(b"spoilt")
+    fetch([remote(server + "good")], tmp_path, log=quiet)
+    assert (tmp_path / "downstream/a.txt").read_bytes() == CONTENT
+
+
+def test_a_changed_file_is_fetched_again(server: str, tmp_path: Path) -> None:
+    (tmp_path / "downstream").mkdir()
+    (tmp_path / "downstream/a.txt").write_bytes(b"cut")
+    fetch([remote(server + "good")], tmp_path, log=quiet)
+    assert (tmp_path / "downstream/a.txt").read_bytes() == CONTENT
+
+
+def test_corrupt_everywhere_leaves_no_file(server: str, tmp_path: Path) -> None:
+    with pytest.raises(EvalError, match=r"downstream/a\.txt: no source .*checksum differs") as error:
+        fetch([remote(server + "corrupt")], tmp_path, log=quiet)
+    assert "\n" not in str(error.value)
+    assert list((tmp_path / "downstream").iterdir()) == []
+
+
+def test_offline_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    with pytest.raises(EvalError, match="offline, no source could be reached") as error:
+        fetch([remote(DEAD, DEAD + "b")], tmp_path, log=quiet)
+    assert "\n" not in str(error.value)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_target_that_cannot_be_written_is_named(server: str, tmp_path: Path) -> None:
+    (tmp_path / "downstream").write_text("a file where a folder must go")
+    with pytest.raises(EvalError, match="cannot be written"):
+        fetch([remote(server + "good")], tmp_path, log=quiet)
+
+
+def test_the_table_covers_the_seven_tasks() -> None:
+    table = {file.path: file for file in known_files("senteval")}
+    assert set(table) == {f"downstream/{path}" for task in TASKS.values() for path in task.files}
+    for file in table.values():
+        assert len(file.sha256) == 64
+        assert len(set(file.addresses)) >= 3
+        assert all(a.startswith("https://") and " " not in a and "{" not in a for a in file.addresses)
+    with pytest.raises(EvalError, match="did you mean 'senteval'"):
+        known_files("sentevil")
+
+
+@pytest.mark.data
+def test_the_tables_hashes_are_those_of_the_real_files(real_data: Path) -> None:
+    for file in known_files("senteval"):
+        content = (real_data / file.path).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.sha256)
