@@ -47,6 +47,8 @@ class TextEncoder(nn.Module):
         max_length_y: most tokens of a y, its two delimiters included.
         delimiters: ``{x: [start, end], y: [start, end]}``, each one token; ``auto`` takes ``<x> </x> <y> </y>``
             where the tokenizer has them, else ``[ ] { }``.
+        drop_repeats: keep each token of a text once, at its first place, before truncation: shorter inputs in
+            which a repeat weighs nothing; for small models and bag-like tasks, not for language as such.
         attention: ``backbone`` as it comes, ``causal`` or ``bidirectional``.
         chunk_tokens: most tokens, padding included, that go through the backbone at once.
         recompute: free each chunk's activations and compute them again in the backward pass: memory for time.
@@ -66,6 +68,7 @@ class TextEncoder(nn.Module):
         max_length_x: int = 512,
         max_length_y: int = 512,
         delimiters: Literal["auto"] | dict[str, list[str]] = "auto",
+        drop_repeats: bool = False,
         attention: Attention = "backbone",
         chunk_tokens: int = 16384,
         recompute: bool = True,
@@ -80,6 +83,7 @@ class TextEncoder(nn.Module):
             delimiters=delimiters,
             max_length_x=max_length_x,
             max_length_y=max_length_y,
+            drop_repeats=drop_repeats,
             revision=revision if source == backbone else None,
         )
         hub: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}

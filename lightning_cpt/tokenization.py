@@ -34,6 +34,8 @@ class PairTokenizer:
             takes ``<x> </x> <y> </y>`` where the vocabulary has them, else ``[ ] { }``.
         max_length_x: most tokens of an x, its two delimiters included.
         max_length_y: most tokens of a y, its two delimiters included.
+        drop_repeats: keep each token once, at its first place, before truncation: a repeat then weighs nothing,
+            as BM25 nearly has it, and long texts get shorter.
         revision: branch, tag or commit of the hub's repository.
 
     Raises:
@@ -47,13 +49,20 @@ class PairTokenizer:
         delimiters: Literal["auto"] | Mapping[str, Sequence[str]] = "auto",
         max_length_x: int = 512,
         max_length_y: int = 512,
+        drop_repeats: bool = False,
         revision: str | None = None,
     ) -> None:
         fast, pad_id = load_tokenizer(str(tokenizer), revision)
-        self._setup(fast, pad_id, _choose(fast, delimiters), {"x": max_length_x, "y": max_length_y})
+        max_length = {"x": max_length_x, "y": max_length_y}
+        self._setup(fast, pad_id, _choose(fast, delimiters), max_length, drop_repeats)
 
     def _setup(
-        self, fast: Tokenizer, pad_id: int, delimiters: dict[str, list[str]], max_length: dict[str, int]
+        self,
+        fast: Tokenizer,
+        pad_id: int,
+        delimiters: dict[str, list[str]],
+        max_length: dict[str, int],
+        drop_repeats: bool,
     ) -> None:
         fast.no_truncation()
         fast.no_padding()
@@ -62,6 +71,7 @@ class PairTokenizer:
         self.pad_id = pad_id
         self.delimiters = delimiters
         self.max_length = max_length
+        self.drop_repeats = drop_repeats
         for side in SIDES:
             if max_length[side] < 3:
                 raise ConfigError(
@@ -78,13 +88,23 @@ class PairTokenizer:
         """
         if side not in SIDES:
             raise ConfigError(f"side: {side!r} is none of 'x', 'y'")
+        start, end = self._ends[side]
+        room = self.max_length[side] - 2
+        return Ragged.from_lists([[start, *ids[:room], end] for ids in self.text_ids(texts)])
+
+    def text_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of ``texts`` alone: no delimiters, no truncation; repeats dropped where that is set.
+
+        Raises:
+            ConfigError: something that is not a string among the texts.
+        """
         _check_texts(texts)
         if torch.utils.data.get_worker_info() is not None:
             os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers themselves are the parallelism
-        start, end = self._ends[side]
-        room = self.max_length[side] - 2
         encoded = self._fast.encode_batch_fast(list(texts), add_special_tokens=False)
-        return Ragged.from_lists([[start, *e.ids[:room], end] for e in encoded])
+        if self.drop_repeats:
+            return [list(dict.fromkeys(e.ids)) for e in encoded]
+        return [e.ids for e in encoded]
 
     def __len__(self) -> int:
         """Rows an embedding table needs: the highest token id + 1."""
@@ -102,6 +122,7 @@ class PairTokenizer:
             "pad_id": self.pad_id,
             "delimiters": self.delimiters,
             "max_length": self.max_length,
+            "drop_repeats": self.drop_repeats,
         }
 
     @classmethod
@@ -109,7 +130,8 @@ class PairTokenizer:
         """The inverse of :meth:`to_dict`."""
         self = cls.__new__(cls)
         fast = Tokenizer.from_str(state["tokenizer"])
-        self._setup(fast, state["pad_id"], dict(state["delimiters"]), dict(state["max_length"]))
+        delimiters, max_length = dict(state["delimiters"]), dict(state["max_length"])
+        self._setup(fast, state["pad_id"], delimiters, max_length, state["drop_repeats"])
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:

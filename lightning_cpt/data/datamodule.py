@@ -36,6 +36,8 @@ class PairDataModule(LightningDataModule):
         pool_size: Pairs in the fixed validation and test pools: those with the lowest xxh64(seed, id).
         window_chunks: Chunks (of 512 pairs) that are shuffled together; a worker holds twice as many.
         hard_negatives: Most negatives to take from each training pair.
+        token_dropout: Share of the tokens of training texts that are left out, at random, against learning by
+            heart; 0 to below 1.
         predict: What `cpt predict` encodes: a split's name, or a .jsonl file of objects with "x", "y" or both
             (and "id").
     """
@@ -49,6 +51,7 @@ class PairDataModule(LightningDataModule):
         pool_size: int = 1000,
         window_chunks: int = WINDOW_CHUNKS,
         hard_negatives: int = 0,
+        token_dropout: float = 0.0,
         predict: str = "test",
     ) -> None:
         super().__init__()
@@ -67,7 +70,10 @@ class PairDataModule(LightningDataModule):
         self.seed = seed
         self.pool_size = pool_size
         self.window_chunks = window_chunks
+        if not 0 <= token_dropout < 1:
+            raise ConfigError(f"data.token_dropout: {token_dropout} is not a share from 0 to below 1")
         self.hard_negatives = hard_negatives
+        self.token_dropout = token_dropout
         self.predict = predict
         self.splits: dict[str, PairShards] = {}
         self._train: PairLoader | None = None
@@ -119,6 +125,7 @@ class PairDataModule(LightningDataModule):
             seed=self.seed,
             window_chunks=self.window_chunks,
             hard_negatives=self.hard_negatives,
+            token_dropout=self.token_dropout,
             rank=self._trainer.global_rank,
             world_size=self._trainer.world_size,
         )

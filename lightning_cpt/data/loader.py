@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from torch.utils.data import DataLoader, Dataset
 
 from data_prep.errors import DataError
 from data_prep.shards import PairShards
 from lightning_cpt.data.batch import PairBatch, make_batch
+from lightning_cpt.data.dropout import drop_tokens
 from lightning_cpt.data.order import WINDOW_CHUNKS, EpochOrder, batches_per_epoch, local_batch_size
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.tokenization import PairTokenizer
@@ -63,6 +65,7 @@ class TrainingBatches(Dataset[PairBatch | DataError]):
         seed: Seed of the order.
         window_chunks: Chunks that are shuffled together.
         hard_negatives: Most negatives taken from each record.
+        token_dropout: Share of the tokens of x and y that are left out, at random.
         rank, world_size: Whose share.
     """
 
@@ -75,6 +78,7 @@ class TrainingBatches(Dataset[PairBatch | DataError]):
         seed: int = 0,
         window_chunks: int = WINDOW_CHUNKS,
         hard_negatives: int = 0,
+        token_dropout: float = 0.0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -88,18 +92,20 @@ class TrainingBatches(Dataset[PairBatch | DataError]):
         self.shards = shards
         self._tokenizer = tokenizer
         self._hard_negatives = hard_negatives
+        self.token_dropout = token_dropout
         self._rank = rank
         self._records = Records(shards, chunks=2 * window_chunks)
         self._order: EpochOrder | None = None
 
     @property
-    def identity(self) -> dict[str, str | int]:
+    def identity(self) -> dict[str, str | int | float]:
         """What gives a batch number its meaning; a checkpoint's position is good only for the same values."""
         return {
             "fingerprint": self.shards.fingerprint,
             "batch_size": self.batch_size,
             "seed": self.seed,
             "window_chunks": self.window_chunks,
+            "token_dropout": self.token_dropout,
         }
 
     def positions(self, number: int) -> np.ndarray:
@@ -116,7 +122,7 @@ class TrainingBatches(Dataset[PairBatch | DataError]):
         rows = self._records.rows(share)
         try:
             records = self._records.at(share)
-            return make_batch(
+            batch = make_batch(
                 records,
                 self._tokenizer,
                 rows=torch.from_numpy(rows),
@@ -125,6 +131,13 @@ class TrainingBatches(Dataset[PairBatch | DataError]):
             )
         except DataError as error:
             return error  # raised in the main process: DataLoader would wrap it into a page of traceback
+        if self.token_dropout:
+            batch.x = drop_tokens(batch.x, self.token_dropout, self._key(number, "x"), rows)
+            batch.y = drop_tokens(batch.y, self.token_dropout, self._key(number, "y"), rows)
+        return batch
+
+    def _key(self, number: int, side: str) -> int:
+        return xxhash.xxh64_intdigest(f"dropout/{self.seed}/{number}/{side}".encode())
 
 
 class PairLoader:

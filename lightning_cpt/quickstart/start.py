@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import GPT2Config, GPT2Model
@@ -40,7 +41,7 @@ def write_start(folder: Path, *, vocabulary: int, width: int, heads: int, positi
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         model = GPT2Model(config)
-        block = model.h[0]
+        block: Any = model.h[0]
         model.wpe.weight.zero_()
         queries, values = slice(0, width), slice(2 * width, 3 * width)
         block.attn.c_attn.weight[:, queries] *= 0.1  # (width, 3 width)

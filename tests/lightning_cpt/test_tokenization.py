@@ -93,3 +93,19 @@ def test_wrong_texts_are_named(tokenizer_folder: str) -> None:
 def test_a_missing_folder_is_named() -> None:
     with pytest.raises(ConfigError, match=r"tokenizer: there is no folder '\./nowhere/at/all'"):
         PairTokenizer("./nowhere/at/all")
+
+
+def test_dropped_repeats_leave_first_places_before_truncation(tokenizer_folder: str) -> None:
+    keep = PairTokenizer(tokenizer_folder, max_length_x=64)
+    drop = PairTokenizer(tokenizer_folder, max_length_x=64, drop_repeats=True)
+    text = "read the file and close the file and read the rest"
+    (every,) = keep.text_ids([text])
+    (once,) = drop.text_ids([text])
+    assert len(set(every)) < len(every)
+    assert once == list(dict.fromkeys(every))
+    start, *ids, end = drop([text], "x")[0].tolist()
+    assert ids == once
+    short = PairTokenizer(tokenizer_folder, max_length_x=len(once), drop_repeats=True)
+    assert short([text], "x")[0].tolist() == [start, *once[: len(once) - 2], end]
+    assert drop.fingerprint != keep.fingerprint
+    assert PairTokenizer.from_dict(drop.to_dict()).text_ids([text]) == [once]

@@ -1,0 +1,183 @@
+"""The training loader: the same batches for any workers and ranks, resumable anywhere, errors as one line."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from data_prep.errors import CorruptChunk
+from data_prep.shards import PairShards
+from lightning_cpt.data.loader import PairLoader, TrainingBatches
+from lightning_cpt.errors import ConfigError
+from lightning_cpt.tokenization import PairTokenizer
+
+BATCHES = 21  # 345 pairs, 16 a batch
+
+
+@pytest.fixture(scope="module")
+def shards(pair_folder: Path) -> PairShards:
+    return PairShards.open(pair_folder / "train")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tokenizer_folder: str) -> PairTokenizer:
+    return PairTokenizer(tokenizer_folder, max_length_x=24, max_length_y=24)
+
+
+def loader(shards: PairShards, tokenizer: PairTokenizer, workers: int = 0, **changes: Any) -> PairLoader:
+    options = {"batch_size": 16, "window_chunks": 4, **changes}
+    return PairLoader(TrainingBatches(shards, tokenizer, **options), workers)
+
+
+def ids(loader: PairLoader, batches: int) -> list[list[str]]:
+    """Pair ids of the next batches, as Lightning takes them: by count, never to the iterator's end."""
+    taken: list[list[str]] = []
+    while len(taken) < batches:
+        taken += [b.ids for b in itertools.islice(loader, min(batches - len(taken), BATCHES))]
+    return taken
+
+
+def test_an_epoch_has_each_pair_at_most_once_and_the_next_another_order(
+    shards: PairShards, tokenizer: PairTokenizer
+) -> None:
+    batches = ids(loader(shards, tokenizer), 2 * BATCHES)
+    first, second = batches[:BATCHES], batches[BATCHES:]
+    assert len(set(itertools.chain(*first))) == len(set(itertools.chain(*second))) == 16 * BATCHES
+    assert first != second
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(shards: PairShards, tokenizer: PairTokenizer, workers: int) -> None:
+    alone, helped = loader(shards, tokenizer), loader(shards, tokenizer, workers)
+    for a, b in itertools.islice(zip(alone, helped, strict=True), 5):
+        assert a.ids == b.ids
+        assert torch.equal(a.x.ids, b.x.ids)
+        assert torch.equal(a.y.lengths, b.y.lengths)
+        assert torch.equal(a.hashes, b.hashes)
+    helped.close()
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_the_ranks_shares_make_up_the_same_global_batch(
+    shards: PairShards, tokenizer: PairTokenizer, world_size: int
+) -> None:
+    whole = ids(loader(shards, tokenizer), BATCHES + 2)
+    shares = [
+        ids(loader(shards, tokenizer, rank=rank, world_size=world_size), BATCHES + 2)
+        for rank in range(world_size)
+    ]
+    assert whole == [list(itertools.chain(*parts)) for parts in zip(*shares, strict=True)]
+
+
+@pytest.mark.parametrize("taken", [0, 1, 20, 21, 22, 45])
+@pytest.mark.parametrize(("workers_before", "workers_after"), [(0, 0), (2, 1)])
+def test_a_resumed_loader_goes_on_behind_the_last_batch(
+    shards: PairShards, tokenizer: PairTokenizer, taken: int, workers_before: int, workers_after: int
+) -> None:
+    whole = ids(loader(shards, tokenizer), 50)
+    before = loader(shards, tokenizer, workers_before)
+    assert ids(before, taken) == whole[:taken]
+    after = loader(shards, tokenizer, workers_after)
+    iter(after)  # Lightning does this, and asks for the length, before it restores the state
+    assert len(after) == BATCHES
+    after.load_state_dict(before.state_dict())
+    before.close()
+    assert len(after) == BATCHES
+    assert ids(after, 50 - taken) == whole[taken:]
+    after.close()
+
+
+def test_what_is_prefetched_is_not_handed_over(shards: PairShards, tokenizer: PairTokenizer) -> None:
+    busy = loader(shards, tokenizer, workers=2)
+    batches = iter(busy)
+    next(batches)
+    assert busy.state_dict()["batches"] == 1
+    busy.close()
+
+
+def test_loading_leaves_the_global_generator_alone(shards: PairShards, tokenizer: PairTokenizer) -> None:
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    busy = loader(shards, tokenizer, workers=1)
+    next(iter(busy))
+    busy.close()
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 8}, r"^data\.batch_size: 8, but the checkpoint was made with 16; leave it at 16"),
+        ({"seed": 1}, r"^data\.seed: 1, but the checkpoint was made with 0"),
+        ({"window_chunks": 2}, r"^data\.window_chunks: 2, but"),
+    ],
+)
+def test_a_state_of_another_run_is_refused(
+    shards: PairShards, tokenizer: PairTokenizer, changes: dict[str, int], message: str
+) -> None:
+    state = loader(shards, tokenizer).state_dict()
+    with pytest.raises(ConfigError, match=message):
+        loader(shards, tokenizer, **changes).load_state_dict(state)
+
+
+def test_a_state_of_other_data_is_refused(
+    shards: PairShards, tokenizer: PairTokenizer, pair_folder: Path
+) -> None:
+    other = loader(PairShards.open(pair_folder / "test"), tokenizer)
+    with pytest.raises(ConfigError, match=r"^data\.folder: .* is not the data of the checkpoint"):
+        other.load_state_dict(loader(shards, tokenizer).state_dict())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_corrupt_chunk_is_one_line_in_the_main_process(
+    tmp_path: Path, pair_folder: Path, tokenizer: PairTokenizer, workers: int
+) -> None:
+    shutil.copytree(pair_folder / "train", tmp_path / "train")
+    tar = next((tmp_path / "train").glob("*.tar"))
+    data = bytearray(tar.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 2048] = bytes(2048)  # more than a header and padding
+    tar.write_bytes(data)
+    damaged = loader(PairShards.open(tmp_path / "train"), tokenizer, workers)
+    with pytest.raises(CorruptChunk, match=r"^[^\n]*chunk \d+:[^\n]*cpt prep verify[^\n]*$"):
+        ids(damaged, BATCHES)
+    handed_over = damaged.state_dict()["batches"]
+    assert handed_over < BATCHES
+    with pytest.raises(CorruptChunk):  # it is not skipped by trying again
+        ids(damaged, BATCHES - handed_over)
+
+
+def test_chunks_are_decoded_once_while_they_are_in_use(
+    shards: PairShards, tokenizer: PairTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    original = PairShards.read_chunk
+
+    def counted(self: PairShards, i: int) -> list[dict[str, Any]]:
+        read.append(i)
+        return original(self, i)
+
+    monkeypatch.setattr(PairShards, "read_chunk", counted)
+    ids(loader(shards, tokenizer), BATCHES)
+    assert len(read) == len(set(read)) <= len(shards.chunk_counts)
+
+
+def test_a_batch_carries_tokens_rows_hashes_and_negatives(
+    shards: PairShards, tokenizer: PairTokenizer
+) -> None:
+    batch = next(iter(loader(shards, tokenizer, hard_negatives=2)))
+    records = list(shards)
+    chosen = [records[row] for row in batch.rows]
+    assert batch.ids == [record["id"] for record in chosen]
+    assert torch.equal(batch.x.ids, tokenizer([r["x"] for r in chosen], "x").ids)
+    assert torch.equal(batch.y.ids, tokenizer([r["y"] for r in chosen], "y").ids)
+    assert batch.negatives is not None
+    assert torch.equal(batch.negatives.ids, tokenizer([r["negatives"][0] for r in chosen], "y").ids)
+    np.testing.assert_array_equal(batch.hashes.numpy().view(np.uint64), shards.hashes[batch.rows.numpy()])
+    assert next(iter(loader(shards, tokenizer))).negatives is None
