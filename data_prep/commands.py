@@ -71,9 +71,9 @@ def pairs(args: argparse.Namespace) -> int:
     return _publish(args, drop_duplicates(_split(args, found, "document"), report), report, "pairs")
 
 
-def _bar(*args: Any, **options: Any) -> Any:
+def _bar(items: Iterable[Any] | None = None, **options: Any) -> Any:
     """A progress bar on stderr, redrawn once a second: a log file stays readable."""
-    return tqdm(*args, mininterval=1.0, **options)
+    return tqdm(items, mininterval=1.0, **options)
 
 
 def _check_out(args: argparse.Namespace) -> None:
@@ -95,9 +95,8 @@ def _split(args: argparse.Namespace, pairs: Iterable[Pair], by: str) -> dict[str
 
 def _publish(args: argparse.Namespace, splits: dict[str, list[Pair]], report: Report, source: str) -> int:
     if not splits["train"]:
-        raise DataError(
-            f"{args.out}: no training pairs: nothing was found, filtered out or held out\n{report.table()}"
-        )
+        print(report.table())
+        raise DataError(f"{args.out}: no training pairs: nothing was found, or all was filtered or held out")
     manifests = write_splits(args.out, splits, source=source, overwrite=args.overwrite)
     for name in SPLITS:
         report.kept[f"{name} pairs"] = manifests[name]["count"] if name in manifests else 0

@@ -27,23 +27,24 @@ class Document:
 def find_documents(roots: list[Path]) -> list[tuple[str, Path]]:
     """Names and paths of the files under ``roots`` that hold documents, sorted by name.
 
+    A file that several roots reach is found once, under the name that the outermost of them gives it.
+
     Raises:
         DataError: a root does not exist or holds no such file.
     """
-    found: set[tuple[str, Path]] = set()
+    found: dict[Path, str] = {}
     for root in map(Path.resolve, roots):
         paths = (
             [root] if root.is_file() else [Path(at, name) for at, _, names in os.walk(root) for name in names]
         )
-        named = {
-            (path.relative_to(root.parent).as_posix(), path) for path in paths if path.suffix in SUFFIXES
-        }
-        if not named:
+        paths = [path for path in paths if path.suffix in SUFFIXES]
+        if not paths:
             raise DataError(
                 f"{root}: no {', '.join(SUFFIXES)} files" if root.exists() else f"{root}: no such path"
             )
-        found |= named
-    return sorted(found)
+        for path in paths:
+            found[path] = max(found.get(path, ""), path.relative_to(root.parent).as_posix(), key=len)
+    return sorted((name, path) for path, name in found.items())
 
 
 def read_documents(
@@ -53,13 +54,13 @@ def read_documents(
     text_field: str = "text",
     on_file: Callable[[], object] = lambda: None,
 ) -> Iterator[Document]:
-    """Yield the documents of ``files``; what cannot be decoded is counted and named in ``report``.
+    """Yield the documents of ``files``; what cannot be read or decoded is counted and named in ``report``.
 
     Raises:
         DataError: naming file and row, for a row that is not JSON or lacks ``text_field``.
     """
     for name, path in files:
-        text = _decode(path.read_bytes(), name, report)
+        text = _read(path, name, report)
         if text is not None:
             yield from (
                 _rows(name, text, text_field)
@@ -67,6 +68,17 @@ def read_documents(
                 else [Document(name, path.suffix, text)]
             )
         on_file()
+
+
+def _read(path: Path, name: str, report: Report) -> str | None:
+    try:
+        name.encode()
+        return _decode(path.read_bytes(), name, report)
+    except UnicodeEncodeError:
+        report.lose("file name not UTF-8", name)
+    except OSError:
+        report.lose("file not readable", name)
+    return None
 
 
 def _decode(raw: bytes, name: str, report: Report) -> str | None:
@@ -91,8 +103,13 @@ def _rows(name: str, text: str, field: str) -> Iterator[Document]:
         where = f"{name}: row {number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise DataError(f"{where}: not JSON ({error})") from None
         if not isinstance(row, dict) or not isinstance(row.get(field), str):
             raise DataError(f"{where}: no text under {field!r}; name the field with --text-field")
-        yield Document(f"{name}#{row.get('id', number)}", ".jsonl", row[field])
+        document = Document(f"{name}#{row.get('id', number)}", ".jsonl", row[field])
+        try:
+            (document.name + document.text).encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{where}: holds half a surrogate pair, which is no Unicode text") from None
+        yield document

@@ -25,7 +25,8 @@ class Report:
     def lose(self, reason: str, name: str) -> None:
         """Count ``reason`` and remember the file's name."""
         self.dropped[reason] += 1
-        self.named.append((reason, name))
+        # A file's name may be bytes that are no text, which could not be printed.
+        self.named.append((reason, name.encode("utf-8", "backslashreplace").decode()))
 
     def table(self) -> str:
         """The account as lines of text, largest loss first."""

@@ -54,10 +54,9 @@ def _pair(row: Row, x_column: str, y_column: str, where: str, default_id: str) -
     fields = {name: row[name] for name in ("id", "negatives", "source") if row.get(name) not in (None, "")}
     if isinstance(fields.get("negatives"), str):
         fields["negatives"] = _json(fields["negatives"], f"{where}: negatives")
-    pair = Pair.from_dict({**fields, "x": row[x_column], "y": row[y_column]}, where, default_id=default_id)
-    if row.get("document"):
-        pair.meta["document"] = str(row["document"])
-    return pair
+    meta = {"document": str(row["document"])} if row.get("document") else {}
+    record = {**fields, "x": row[x_column], "y": row[y_column], "meta": meta}
+    return Pair.from_dict(record, where, default_id=default_id)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:
@@ -70,6 +69,8 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
         yield from readers[path.suffix](path)
     except UnicodeDecodeError:
         raise DataError(f"{path}: not UTF-8 text; convert it first") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
@@ -88,7 +89,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise DataError(f"{where}: not JSON ({error})") from None
 
 

@@ -15,12 +15,14 @@ from data_prep.report import Report
 _GUTENBERG = re.compile(r"\*\*\* ?(START|END) OF TH(E|IS) PROJECT GUTENBERG[^\n]*")
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
 _RULE_LINE = re.compile(r"\s*([=\-~^*_#+.`:'\"])(\s*\1){2,}\s*$")
+# A line of a reStructuredText table: "===== =====" or "+-----+-----+".
+_TABLE_RULE = re.compile(r"^\s*(=+(\s+=+)+|\+[-=]+\+([-=+]+\+)?)\s*$", re.MULTILINE)
 _ITEM = re.compile(r"\s*([-*+•]|\d+[.)]|#\.)\s")
 _FIELD = re.compile(r":?[A-Z][\w-]*:\s")
 _END = re.compile(r"[.!?…]+[\"'”’)\]*_]*\s+|[。！？]+[」』”]*\s*")
 _ABBREVIATION = re.compile(
-    r"(^|[\s(\"'“‘])([A-Z]|[Mm]r|Mrs|Ms|Dr|St|Prof|Gen|Col|Capt|Lt|Rev|Hon|Messrs|Mme|Mlle|Sr|Jr|vs|etc|cf|[Ff]ig|[Nn]o"
-    r"|[Ee]q|[Vv]ol|pp?|[Cc]h|[Ss]ec|approx|al|i\.e|e\.g|[A-Z]\.[A-Z])\.$"
+    r"(^|[\s(\"'“‘])([A-Z]|[Mm]r|Mrs|Ms|Dr|St|Prof|Gen|Col|Maj|Lieut|Mt|Bros|Ltd|Capt|Lt|Rev|Hon|Messrs|Mme|Mlle|Sr|Jr|vs|etc|cf|[Ff]ig|[Nn]o"
+    r"|[Ee]q|[Vv]ol|pp?|[Cc]h|[Cc]hap|[Ss]ec|Sect|SECT|approx|al|i\.e|e\.g|[A-Z]\.[A-Z])\.$"
 )
 
 
@@ -125,7 +127,7 @@ def _without_licence(text: str) -> str:
 
 
 def _rst_prose(blocks: list[str]) -> list[str]:
-    """Leave out directives, comments, link targets, headers of fields, and literal blocks after ``::``."""
+    """Leave out directives, comments, link targets, tables, headers of fields, literal blocks after ``::``."""
     prose, literal = [], False
     for block in blocks:
         indented = block.startswith((" ", "\t")) or (block.startswith("\n") and block[1:2] in " \t")
@@ -135,7 +137,7 @@ def _rst_prose(blocks: list[str]) -> list[str]:
         fields = sum(bool(_FIELD.match(line)) for line in block.splitlines())
         if block.lstrip().startswith((".. ", "__ ")):
             literal = True  # a directive's content is indented in the blocks after it
-        elif fields < 2:
+        elif fields < 2 and not _TABLE_RULE.search(block):
             literal = block.rstrip().endswith("::")
             prose.append(block.rstrip().removesuffix("::") + ":" if literal else block)
     return prose

@@ -131,7 +131,8 @@ def _expected(match: re.Match[str]) -> str:
 def _no_such_key(key: str, cls: type | None, parser: ArgumentParser) -> str:
     parent, _, last = key.rpartition(".")
     inside = [f"{parent}.{name}" for name in signature(cls).parameters] if cls else []
-    known = inside or known_keys(parser)
+    # Not the groups above the wrong key, which are close to it by their letters.
+    known = [name for name in inside or known_keys(parser) if not key.startswith(f"{name}.")]
     near = get_close_matches(key, known, n=1) or get_close_matches(last, known, n=1, cutoff=0.8)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_siblings(parent, known))}"
     return f"{key}: no such key; {hint}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -243,6 +244,29 @@ def unit(vectors: Tensor) -> Tensor:
         return F.normalize(wide, dim=-1, eps=1e-6)
 
 
-def checkpoint_encoder(rest: str) -> TextEncoder:
+@dataclass(frozen=True)
+class QuietEncoder:
+    """A TextEncoder by eval_suite's protocol, without a progress bar of its own: eval_suite has one.
+
+    Args:
+        encoder: What encodes.
+        name: Its name in results.
+        fingerprint: What stands for its weights in results and caches.
+    """
+
+    encoder: TextEncoder
+    name: str
+    fingerprint: str
+
+    def encode(self, texts: list[str], side: Side) -> np.ndarray:
+        return self.encoder.encode(texts, side, progress=False)
+
+
+def quiet(encoder: TextEncoder) -> QuietEncoder:
+    """The encoder under its own name and the hash of its weights as they are now."""
+    return QuietEncoder(encoder, encoder.name, encoder.fingerprint)
+
+
+def checkpoint_encoder(rest: str) -> QuietEncoder:
     """What eval_suite loads for ``ckpt:PATH``: the encoder named after its run's folder and step."""
-    return TextEncoder.load(rest)
+    return quiet(TextEncoder.load(rest))

@@ -9,7 +9,7 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from lightning.fabric.plugins import CheckpointIO
@@ -29,11 +29,14 @@ from lightning_cpt.config import differences, explain, nested_classes, value_of,
 from lightning_cpt.data.datamodule import PairDataModule
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError
+from lightning_cpt.losses import InfoNCE
 from lightning_cpt.module import ContrastiveModule, check_precision
 
 VERBS = ("fit", "validate", "test", "predict")
 # Keys that belong to one command, not to the run that a checkpoint describes.
 OF_THE_COMMAND = ("config", "ckpt_path", "weights_only", "verbose", "return_predictions")
+
+_Part = TypeVar("_Part")
 
 
 @dataclass
@@ -151,6 +154,7 @@ class CptCLI(LightningCLI):
             )
         config.run.folder = str(self._run_folder())
         self.parser.add_instantiator(self._make_encoder, TextEncoder, subclasses=True)
+        self.parser.add_instantiator(_make_loss, InfoNCE, subclasses=True)
 
     def _run_folder(self) -> Path:
         config = self.config[self.verb]
@@ -165,11 +169,11 @@ class CptCLI(LightningCLI):
 
     def _make_encoder(self, cls: type[TextEncoder], *args: Any, **kwargs: Any) -> TextEncoder:
         """The checkpoint's own encoder where its keys are unchanged: it needs neither hub nor tokenizer folder."""
-        kwargs.pop("applied_instantiation_links", None)
+        kwargs.pop("applied_instantiation_links", None)  # the parser's own, for each instantiator
         now = yaml.safe_load(self._config_text())["model"]["encoder"]
         if self.saved_config and now == self.saved_config["model"]["encoder"]:
             return cls.from_dict(self.saved["encoder"])
-        return cls(*args, **kwargs)
+        return _under("model.encoder", cls, *args, **kwargs)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config_init[self.verb]
@@ -226,6 +230,19 @@ def _read(path: str) -> dict[str, Any]:
         return read_checkpoint(path)
     except ConfigError as error:
         raise ConfigError(f"ckpt_path: {error}") from error
+
+
+def _make_loss(cls: type[InfoNCE], *args: Any, **kwargs: Any) -> InfoNCE:
+    kwargs.pop("applied_instantiation_links", None)
+    return _under("model.loss", cls, *args, **kwargs)
+
+
+def _under(key: str, cls: type[_Part], *args: Any, **kwargs: Any) -> _Part:
+    """A part of the model; its errors name its own keys, and here get the recipe's key before them."""
+    try:
+        return cls(*args, **kwargs)
+    except ConfigError as error:
+        raise ConfigError(f"{key}.{error}") from error
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -79,8 +79,14 @@ def _map(sources: list[SourceFile], rules: CodeRules, processes: int) -> Iterato
 
 def mine_file(source: SourceFile, rules: CodeRules) -> Mined:
     """Pairs of one file, how many functions were dropped and why, and why the whole file was lost, if it was."""
-    raw = source.path.read_bytes()
     dropped: Counter[str] = Counter()
+    try:
+        source.name.encode()
+        raw = source.path.read_bytes()
+    except UnicodeEncodeError:
+        return [], dropped, "file name not UTF-8"
+    except OSError:
+        return [], dropped, "file not readable"
     if len(raw) > rules.max_file_bytes:
         return [], dropped, f"file over {rules.max_file_bytes:,} bytes"
     if _GENERATED.search(raw[:1000]):

@@ -34,18 +34,21 @@ def find_sources(roots: list[Path]) -> list[SourceFile]:
     A root's package is: the root itself if it is a package (``__init__.py``) or a repository (``.git``,
     ``pyproject.toml``, ``setup.py``); ``python-stdlib`` for all of the standard library's folder; else the
     folder directly under the root, or the module's own name. Hidden folders, virtual environments and, inside
-    a root, ``site-packages`` are passed over. Links to folders are not followed.
+    a root, ``site-packages`` are passed over. Links to folders are not followed. A file that several roots reach
+    is found once, under the name that the outermost of them gives it.
 
     Raises:
         DataError: a root does not exist or holds no Python file.
     """
-    found: set[SourceFile] = set()
+    found: dict[Path, SourceFile] = {}
     for root in roots:
         files = _under(root)
         if not files:
             raise DataError(f"{root}: no .py files" if root.exists() else f"{root}: no such file or folder")
-        found.update(files)
-    return sorted(found)
+        for file in files:
+            known = found.setdefault(file.path, file)
+            found[file.path] = max(known, file, key=lambda one: len(one.name))
+    return sorted(found.values())
 
 
 def _under(root: Path) -> list[SourceFile]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -18,24 +16,11 @@ from torch import nn
 
 from eval_suite.run import run_task
 from eval_suite.tasks.senteval import find_task
-from lightning_cpt.encoder import TextEncoder
+from lightning_cpt.encoder import QuietEncoder
 from lightning_cpt.errors import ConfigError
-from lightning_cpt.tokenization import Side
 
 # The other ranks sit in one collective while rank 0 probes; their usual time-out (10 to 30 minutes) is too short.
 _PATIENCE = timedelta(days=1)
-
-
-@dataclass
-class _Quiet:
-    """The encoder as eval_suite wants it, without progress bars."""
-
-    encoder: TextEncoder
-    name: str
-    fingerprint: str
-
-    def encode(self, texts: list[str], side: Side) -> np.ndarray:
-        return self.encoder.encode(texts, side, progress=False)
 
 
 class LinearProbe(Callback):
@@ -94,11 +79,11 @@ class LinearProbe(Callback):
         if step == self._last_step or step % self.every_n_steps:  # also batches that only add to the gradient
             return
         self._last_step = step
-        encoder = _Quiet(pl_module.encoder, f"step{step}", f"step{step}")  # type: ignore[arg-type]
+        encoder = QuietEncoder(pl_module.encoder, f"step{step}", f"step{step}")  # type: ignore[arg-type]
         scores = self._share(self._scores(encoder) if trainer.is_global_zero else None)
         pl_module.log_dict(scores, batch_size=1, rank_zero_only=False)
 
-    def _scores(self, encoder: _Quiet) -> dict[str, float] | Exception:
+    def _scores(self, encoder: QuietEncoder) -> dict[str, float] | Exception:
         """Scores by their logged names; an error is a value here, as the other ranks have to hear of it."""
         try:
             with modes_kept(encoder.encoder):

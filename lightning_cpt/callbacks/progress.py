@@ -49,8 +49,8 @@ class RunProgress(TQDMProgressBar):
         pass  # the bar counts the run's steps, not an epoch's batches
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+        self, trainer: Any, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:  # Any: log_every_n_steps is set where no type checker sees it
         if trainer.global_step == self._steps:  # a batch that only adds to the gradient
             return
         self._steps = trainer.global_step

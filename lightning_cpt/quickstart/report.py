@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from data_prep.shards import open_splits
 from eval_suite.pool import PoolScore, lexical_search
 from eval_suite.stats import bootstrap_interval, paired_bootstrap
 from lightning_cpt import __version__
+from lightning_cpt.checkpoint import read_checkpoint
 from lightning_cpt.data.evaluation import fixed_pool
-from lightning_cpt.encoder import TextEncoder
+from lightning_cpt.encoder import QuietEncoder, TextEncoder, quiet
 from lightning_cpt.quickstart import corpus, measure
 from lightning_cpt.quickstart.opponents import RandomBag
 from lightning_cpt.quickstart.page import page
@@ -51,9 +53,10 @@ def write_report(place: Place, *, with_senteval: bool, began: float) -> None:
     splits = open_splits(place.pairs)
     held_out = list(splits["test"])
     pool = fixed_pool(splits["test"], SEED, POOL)
-    before, after = TextEncoder(**place.encoder), TextEncoder.load(place.checkpoint)
+    trained = TextEncoder.load(place.checkpoint)
+    before, after = quiet(TextEncoder(**place.encoder)), quiet(trained)
     train = list(splits["train"])
-    bag = RandomBag(after.tokenization, ([r["x"], r["y"]] for r in train), after.dim, SEED)
+    bag = RandomBag(trained.tokenization, ([r["x"], r["y"]] for r in train), trained.dim, SEED)
     searched = {
         "after training": measure.search(after, pool),
         "BM25": lexical_search([r["x"] for r in pool], [r["y"] for r in pool]),
@@ -123,16 +126,15 @@ _COLUMNS = ("train/loss", "train/pairs_per_second", "val/mrr")
 
 
 def speed(place: Place, curve: Curve) -> dict[str, Any]:
-    """Seconds of the training steps, validation apart, and pairs per second over them."""
-    batch = place.recipe["data"]["batch_size"]
+    """Seconds of the training steps up to the last one in the log, validation apart, and pairs per second."""
+    batch = yaml.safe_load((place.run / "config.yaml").read_text("utf-8"))["data"]["batch_size"]
     steps = np.diff([0, *curve.steps])
     seconds = float((batch * steps / np.array(curve.pairs_per_second)).sum())
     seen = int(batch * steps.sum())
     return {
         "train_seconds": round(seconds, 1),
         "pairs_per_second": round(seen / seconds, 1),
-        "pairs_seen": seen,
-        "steps": curve.steps[-1],
+        "steps": read_checkpoint(place.checkpoint)["global_step"],
         "steps_planned": place.steps,
     }
 
@@ -159,7 +161,7 @@ def provenance(place: Place, pool: Sequence[dict[str, Any]], curve: Curve) -> di
     }
 
 
-def found(encoder: TextEncoder, pool: Sequence[dict[str, Any]]) -> list[Found]:
+def found(encoder: QuietEncoder, pool: Sequence[dict[str, Any]]) -> list[Found]:
     """Evenly spaced queries of the pool and what came first for each: the good and the bad, no choice by hand."""
     x, y = measure.vectors(encoder, pool)
     chosen = np.linspace(0, len(pool) - 1, SHOWN).round().astype(int)

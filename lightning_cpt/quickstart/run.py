@@ -159,7 +159,9 @@ def _train(place: Place) -> None:
 def _ended(place: Place) -> bool:
     """Whether the last checkpoint is of the last step, or the time was up."""
     state = read_checkpoint(place.checkpoint)
-    timer: dict[str, Any] = next((value for key, value in state["callbacks"].items() if key.startswith("Timer")), {})
+    timer: dict[str, Any] = next(
+        (value for key, value in state["callbacks"].items() if key.startswith("Timer")), {}
+    )
     spent = timer.get("time_elapsed", {}).get("train", 0.0)
     return state["global_step"] >= place.steps or spent >= cap_seconds(place)
 

@@ -45,6 +45,7 @@ def compare(
     changes = {
         "run.checkpoint_every": EVERY,
         "data.workers": 2,
+        "data.token_dropout": 0.2,  # beside the model's own dropout
         "trainer.max_steps": STEPS,
         "trainer.callbacks": [{"class_path": "recorder.Recorder", "init_args": {"folder": str(tmp_path)}}],
         **changes,
