@@ -29,10 +29,10 @@ quickstart: $(VENV)/.quickstart  ## mine code, train, evaluate, report (DATA=DIR
 	$(BIN)/cpt quickstart --out $(OUT) $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/.dev  ## the tests, under 10 minutes on two cores
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/.dev  ## the long tests alone
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: $(VENV)/.dev  ## ruff (check and format) and mypy
 	$(BIN)/ruff check .

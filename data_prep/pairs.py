@@ -42,15 +42,15 @@ class Pair:
         meta = obj.get("meta") or {}
         if not isinstance(meta, dict):
             raise DataError(f"{where}: meta must be an object, not {type(meta).__name__}")
+        meta = {str(key): value for key, value in obj.items() if key not in FIELDS} | meta
         _encodable(str(meta.get("document", "")), "document", where)
-        extra = {str(key): value for key, value in obj.items() if key not in FIELDS}
         return cls(
             id=_identity(obj.get("id"), where, default_id),
             x=_text(obj, "x", where),
             y=_text(obj, "y", where),
             negatives=_negatives(obj.get("negatives"), where),
             source=_encodable(str(obj.get("source") or ""), "source", where),
-            meta={**extra, **meta},
+            meta=meta,
         )
 
     def to_dict(self) -> dict[str, Any]:

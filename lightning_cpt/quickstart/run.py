@@ -9,17 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data_prep.errors import DataError
 from data_prep.shards import open_splits
 from lightning_cpt.checkpoint import read_checkpoint
-from lightning_cpt.config import find_recipe
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.quickstart import corpus
+from lightning_cpt.quickstart.place import SEED, Place
 
 VOCABULARY = 16384
-SEED = 0
 TASKS = "MR,CR,SUBJ,MPQA,SST2,TREC,MRPC"
 
 
@@ -33,33 +30,6 @@ class StageFailed(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
-
-
-class Place:
-    """The paths of one quickstart, and the recipe as it is run there.
-
-    Args:
-        out: The folder of everything.
-    """
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self.pairs = out / "pairs"
-        self.tokenizer = self.pairs / "tokenizer"
-        self.start = out / "start"
-        self.run = out / "run"
-        self.checkpoint = self.run / "last.ckpt"
-        self.senteval = out / "senteval"
-        self.recipe: dict[str, Any] = yaml.safe_load(Path(find_recipe("quickstart")).read_text("utf-8"))
-        self.encoder: dict[str, Any] = {
-            **self.recipe["model"]["encoder"],
-            "backbone": str(self.start),
-            "tokenizer": str(self.tokenizer),
-        }
-
-    @property
-    def steps(self) -> int:
-        return int(self.recipe["trainer"]["max_steps"])
 
 
 def quickstart(out: Path, data: Path | None) -> int:
@@ -86,7 +56,9 @@ def quickstart(out: Path, data: Path | None) -> int:
             _cpt("eval", "run", "--encoder", f"ckpt:{place.checkpoint}", "--tasks", TASKS, *where)
     except StageFailed as failed:
         return failed.status
-    from lightning_cpt.quickstart.report import write_report
+    from lightning_cpt.quickstart.report import (
+        write_report,  # matplotlib and torch: not before they are needed
+    )
 
     write_report(place, with_senteval=data is not None, began=began)
     return 0
@@ -163,13 +135,7 @@ def _ended(place: Place) -> bool:
         (value for key, value in state["callbacks"].items() if key.startswith("Timer")), {}
     )
     spent = timer.get("time_elapsed", {}).get("train", 0.0)
-    return state["global_step"] >= place.steps or spent >= cap_seconds(place)
-
-
-def cap_seconds(place: Place) -> int:
-    """The recipe's cap on the training time."""
-    days, hours, minutes, seconds = map(int, place.recipe["trainer"]["max_time"].split(":"))
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    return state["global_step"] >= place.steps or spent >= place.cap_seconds
 
 
 def _cpt(*arguments: str, shown: str | None = None) -> None:

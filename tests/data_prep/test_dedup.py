@@ -1,0 +1,108 @@
+"""Duplicates: who is kept, and near-duplicates against a brute-force Jaccard index."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from data_prep.dedup import drop_duplicates, drop_near_duplicates, near_duplicates, shingles
+from data_prep.errors import DataError
+from data_prep.pairs import Pair
+from data_prep.report import Report
+
+
+def ids(splits: dict[str, list[Pair]]) -> dict[str, list[str]]:
+    return {name: [pair.id for pair in pairs] for name, pairs in splits.items()}
+
+
+def test_one_of_equals_is_kept_and_the_held_out_one_first() -> None:
+    splits = {
+        "train": [
+            Pair("d", "new", "new y"),
+            Pair("c", "x  one", "y one"),  # as "t" but for whitespace
+            Pair("b", "X one", "y two"),  # case counts
+            Pair("a", "other", "y  two"),  # y of b; the smaller id wins
+            Pair("e", "val", "y five"),
+        ],
+        "validation": [Pair("v", "val", "y val")],
+        "test": [Pair("t", "x one", "y one")],
+    }
+    report = Report()
+    kept = drop_duplicates(splits, report)
+    assert ids(kept) == {"train": ["a", "d"], "validation": ["v"], "test": ["t"]}
+    assert report.dropped == {"duplicate pair": 1, "duplicate y": 1, "duplicate x": 1}
+
+
+def test_equal_ids_are_one() -> None:
+    kept = drop_duplicates({"train": [Pair("a", "x2", "y2"), Pair("a", "x1", "y1")]}, Report())
+    assert [pair.x for pair in kept["train"]] == ["x1"]
+
+
+def test_the_order_does_not_matter(make_pairs: Callable[..., list[Pair]]) -> None:
+    pairs = [*make_pairs(40), *(Pair(f"again-{i}", f"other {i}", pair.y) for i, pair in enumerate(make_pairs(9)))]
+    shuffled = random.Random(0).sample(pairs, len(pairs))
+    assert drop_duplicates({"train": pairs}, Report()) == drop_duplicates({"train": shuffled}, Report())
+
+
+def brute_force(texts: list[str], heldout: list[str], threshold: float) -> list[bool]:
+    sets = [set(shingles(text).tolist()) for text in heldout]
+    found = []
+    for text in texts:
+        mine = set(shingles(text).tolist())
+        found.append(any(len(mine & one) / len(mine | one) >= threshold - 1e-12 for one in sets))
+    return found
+
+
+def edited(rng: random.Random, words: list[str]) -> str:
+    copy = list(words)
+    for _ in range(rng.randrange(0, 8)):
+        copy[rng.randrange(len(copy))] = f"w{rng.randrange(60)}"
+    return " ".join(copy[: len(copy) - rng.randrange(0, 6)])
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7, 0.9, 1.0])
+def test_near_duplicates_equal_brute_force(threshold: float) -> None:
+    rng = random.Random(int(threshold * 10))
+    base = [[f"w{rng.randrange(60)}" for _ in range(rng.randrange(8, 60))] for _ in range(60)]
+    heldout = [" ".join(words) for words in base]
+    texts = [edited(rng, rng.choice(base)) for _ in range(300)] + ["", "a b", "w1 w2"]
+    expected = brute_force(texts, heldout, threshold)
+    assert near_duplicates(texts, heldout, threshold).tolist() == expected
+    assert 10 < sum(expected) < 300
+
+
+def test_shingles_are_five_tokens() -> None:
+    assert len(shingles("a b c d e f")) == 2
+    assert len(shingles("a, b.c")) == 1  # a , b . c
+    assert len(shingles("a b a b a b a b a b")) == 2  # each once
+    assert shingles("a  b\nc d e") == shingles("a b c d e")
+    assert shingles("a b c d e") != shingles("e d c b a")
+    assert len(shingles("")) == len(shingles("a")) == 1
+
+
+def test_no_held_out_texts() -> None:
+    assert not near_duplicates(["a b c"], []).any()
+    assert near_duplicates([], ["a"]).shape == (0,)
+
+
+@pytest.mark.parametrize("threshold", [0, -0.1, 1.1])
+def test_bad_threshold(threshold: float) -> None:
+    with pytest.raises(DataError, match="near-duplicate threshold"):
+        near_duplicates(["a"], ["a"], threshold)
+
+
+def test_only_training_pairs_are_dropped() -> None:
+    y = " ".join(f"t{i}" for i in range(40))
+    splits = {
+        "train": [Pair("near", "a", y + " more"), Pair("far", "b", "something else altogether in here")],
+        "validation": [Pair("v", "c", y)],
+        "test": [Pair("t", "d", y + " end")],
+    }
+    report = Report()
+    drop_near_duplicates(splits, report, 0.7)
+    assert ids(splits) == {"train": ["far"], "validation": ["v"], "test": ["t"]}
+    assert report.dropped["near-duplicate of a held-out y"] == 1
+    assert np.sum(near_duplicates([y], [y])) == 1

@@ -1,0 +1,69 @@
+"""Every command of the README is one that the program takes, and every file that it names is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_cpt import cli, lightning_cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    joined = re.sub(r" \\\n\s*", " ", README)
+    return [line.strip().partition(" #")[0] for line in joined.splitlines() if line.startswith("    cpt ")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_is_taken(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real parsers read it; what it would do is left out."""
+    taken: list[Any] = []
+    monkeypatch.setattr(cli, "_run_argparse", lambda add, arguments: _parse(add, arguments, taken))
+    monkeypatch.setattr(lightning_cli, "_read", lambda path: {})
+    for name in (
+        "before_instantiate_classes",
+        "instantiate_classes",
+        "after_instantiate_classes",
+        "_run_subcommand",
+    ):
+        monkeypatch.setattr(lightning_cli.CptCLI, name, lambda self, *args: taken.append(1))
+    monkeypatch.setattr(lightning_cli.CptCLI, "_parse_ckpt_path", lambda self: None)
+    words = shlex.split(command.replace("PATH...", "PATH").replace("FILE...", "FILE"))
+    assert cli.main(words[1:] + _needed(words)) == 0
+    assert taken
+
+
+def _parse(add_commands: Any, arguments: list[str], taken: list[Any]) -> int:
+    parser = cli._Parser(prog="cpt")
+    add_commands(parser.add_subparsers(required=True))
+    taken.append(parser.parse_args(arguments).func)
+    return 0
+
+
+def _needed(words: list[str]) -> list[str]:
+    """A checkpoint would bring the whole configuration; here it is a recipe that does."""
+    return ["--config", "cpt-code-s"] if "--ckpt_path" in words else []
+
+
+def test_there_are_commands_to_test() -> None:
+    assert len(commands()) >= 14
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_a_linked_file_is_there(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_the_named_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets
+
+
+def test_the_named_tests_exist() -> None:
+    assert all((ROOT / path).exists() for path in re.findall(r"tests/[\w/]+\.py", README))
