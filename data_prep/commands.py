@@ -77,7 +77,9 @@ def _bar(items: Iterable[Any] | None = None, **options: Any) -> Any:
 
 
 def _check_out(args: argparse.Namespace) -> None:
-    """Refuse a finished folder before the work, not after it."""
+    """Refuse a finished folder, or a file, before the work, not after it."""
+    if args.out.exists() and not args.out.is_dir():
+        raise DataError(f"{args.out}: is a file; name a folder")
     for name in SPLITS:
         check_target(args.out / name, overwrite=args.overwrite)
 

@@ -103,7 +103,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Row]]:
                     raise DataError(f"{path}: row {number}: has more or fewer cells than the header")
                 yield number, row
         except csv.Error as error:
-            raise DataError(f"{path}: line {reader.line_num}: not CSV ({error})") from None
+            raise DataError(f"{path}: line {reader.reader.line_num}: not CSV ({error})") from None
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Row]]:

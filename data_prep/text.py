@@ -91,9 +91,9 @@ def _accept(piece: str, rules: TextRules, report: Report) -> Iterator[str]:
     if not piece:
         return
     if len(piece) < rules.min_piece_chars:
-        report.dropped[f"piece under {rules.min_piece_chars} characters"] += 1
+        report.dropped[f"piece under {rules.min_piece_chars:,} characters"] += 1
     elif len(piece) > rules.max_piece_chars:
-        report.dropped[f"piece over {rules.max_piece_chars} characters"] += 1
+        report.dropped[f"piece over {rules.max_piece_chars:,} characters"] += 1
     else:
         yield piece
 

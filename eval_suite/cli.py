@@ -42,7 +42,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
 def run_command(args: argparse.Namespace) -> int:
     """`cpt eval run`: tasks and data are checked before the encoder is loaded; finished tasks are not run again."""
     from eval_suite.encoder import load_encoder
-    from eval_suite.results import table
+    from eval_suite.results import check_writable, table
     from eval_suite.tasks.senteval import find_task
 
     if args.workers is not None and args.workers < 1:
@@ -52,6 +52,7 @@ def run_command(args: argparse.Namespace) -> int:
         raise EvalError(f"--tasks names no task; known: {ALL_TASKS}")
     hashes = {name: find_task(name).sha256(args.data) for name in names}
     encoder = load_encoder(args.encoder)
+    check_writable(args.out)
     results = [_run_one(encoder, name, hashes[name], args) for name in names]
     print(f"{encoder.name}  {encoder.fingerprint[:12]}  {results[0].protocol.split('/')[0]}, accuracy in %")
     print(table(results))

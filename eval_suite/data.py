@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import shutil
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,7 +19,7 @@ from urllib.request import Request, urlopen
 
 from eval_suite.errors import EvalError, did_you_mean
 
-_TIMEOUT_S = 20
+_TIMEOUT_S = 10
 _TRIES = 4  # per address, as long as each one brings the file further
 
 
@@ -59,30 +60,38 @@ def fetch(wanted: Sequence[RemoteFile], to: Path, log: Callable[[str], None] = p
 
     A download goes to a `.part` file beside its target, is continued after an interruption (from another
     address too: the bytes are the same), is checked, and only then takes the target's name.
-    Raises EvalError when no address of a file works; files finished before that stay.
+    A host that did not answer is not asked again: behind a firewall that drops packets each question costs
+    the whole timeout. Raises EvalError when no address of a file works; files finished before that stay.
     """
+    silent: dict[str, _SourceFailed] = {}
     for number, file in enumerate(wanted, 1):
         target = Path(to) / file.path
         try:
-            state = "already there" if _matches(target, file) else _fetch_one(file, target)
+            state = "already there" if _matches(target, file) else _fetch_one(file, target, silent)
         except OSError as error:
             raise EvalError(f"{target}: cannot be written ({error.strerror}); give another --to") from error
         log(f"[{number}/{len(wanted)}] {file.path}: {state}")
 
 
-def _fetch_one(file: RemoteFile, target: Path) -> str:
-    """Try the addresses in turn; returns where the file came from."""
+def _fetch_one(file: RemoteFile, target: Path, silent: dict[str, _SourceFailed]) -> str:
+    """Try the addresses in turn; returns where the file came from. silent: host -> how it failed to answer."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     failures: list[_SourceFailed] = []
     for address in file.addresses:
+        host = urlsplit(address).netloc
+        if host in silent:
+            failures.append(silent[host])
+            continue
         try:
             _download(address, file, part)
         except _SourceFailed as failure:
             failures.append(failure)
+            if failure.unreachable:
+                silent[host] = failure
             continue
         os.replace(part, target)
-        return f"{file.size:,} bytes from {urlsplit(address).netloc}"
+        return f"{file.size:,} bytes from {host}"
     reasons = "; ".join(dict.fromkeys(map(str, failures)))
     if all(failure.unreachable for failure in failures):
         raise EvalError(
@@ -125,7 +134,7 @@ def _transfer(address: str, part: Path, start: int) -> _SourceFailed | None:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             part.unlink(missing_ok=True)
         return _SourceFailed(address, f"HTTP {error.code}")
-    except (URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+    except (URLError, TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
         return _SourceFailed(
             address, str(getattr(error, "reason", error)) or type(error).__name__, unreachable=True
         )

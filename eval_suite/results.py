@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,10 @@ from typing import Any
 from eval_suite.errors import EvalError
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn")
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES}
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Result:
     data_sha256: str
     classifier: dict[str, Any]
     seconds: dict[str, float]
-    versions: dict[str, str] = field(default_factory=lambda: {name: version(name) for name in _PACKAGES})
+    versions: dict[str, str] = field(default_factory=_versions)
     comparability: str = ""
 
     def __post_init__(self) -> None:
@@ -74,15 +80,28 @@ class Result:
         text = json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
         path = self.path(Path(folder))
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
+        with _writing(folder):
             path.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(text, encoding="utf-8")
             os.replace(part, path)
-        except OSError as error:
-            raise EvalError(
-                f"out {folder}: cannot be written ({error.strerror}); give another --out"
-            ) from error
         return path
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder and a file in it, so that hours of encoding do not end in an EvalError of `Result.write`."""
+    trial = Path(folder) / f".{os.getpid()}.part"
+    with _writing(folder):
+        trial.parent.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EvalError(f"out {folder}: cannot be written ({error.strerror}); give another --out") from error
 
 
 def result_path(folder: Path, task: str, fingerprint: str) -> Path:
@@ -101,13 +120,15 @@ def read_result(path: Path) -> Result:
 
 
 def finished(folder: Path, task: str, fingerprint: str, protocol: str, data_sha256: str) -> Result | None:
-    """The stored result of the very same encoder, protocol and data, if there is one."""
+    """The stored result of the very same encoder, protocol and data, comparable to a run of today, if there is one."""
     path = result_path(folder, task, fingerprint)
     if not path.exists():
         return None
     result = read_result(path)
-    same = (fingerprint, protocol, data_sha256)
-    return result if (result.fingerprint, result.protocol, result.data_sha256) == same else None
+    if (result.fingerprint, result.protocol, result.data_sha256) != (fingerprint, protocol, data_sha256):
+        return None
+    today = replace(result, versions=_versions(), comparability="")  # scikit-learn's defaults change
+    return result if result.comparability == today.comparability else None
 
 
 def table(results: list[Result]) -> str:

@@ -20,6 +20,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from data_prep.errors import DataError
+from eval_suite.errors import EvalError
 from lightning_cpt.callbacks.checkpoint import AtomicCheckpointIO, KeepConfig, RunCheckpoint
 from lightning_cpt.callbacks.predictions import PredictionWriter
 from lightning_cpt.callbacks.progress import RunProgress
@@ -69,7 +71,9 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as stop:  # after --help and --print_config, and Lightning's way to end after Ctrl-C
         return INTERRUPTED if stop.code == 1 else int(stop.code or 0)
     except (MisconfigurationException, ValueError, TypeError) as error:
-        if not isinstance(error, ConfigError) and _raised_by_lightning(error):
+        if mistake := _mistake_behind(error):
+            raise mistake from None
+        if _raised_by_lightning(error):
             raise ConfigError(f"trainer: {error}") from error
         raise
     return 0
@@ -262,6 +266,13 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (".*smaller than the logging interval.*", ".*treespec, LeafSpec.*"):
         warnings.filterwarnings("ignore", message=message)
+
+
+def _mistake_behind(error: BaseException | None) -> ValueError | None:
+    """The one-line error of ours in a chain of causes: the parser wraps it where a key may also be null or a list."""
+    while error is not None and not isinstance(error, ConfigError | DataError | EvalError):
+        error = error.__cause__
+    return error
 
 
 def _raised_by_lightning(error: BaseException) -> bool:

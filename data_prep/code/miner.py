@@ -22,6 +22,7 @@ _GENERATED = re.compile(
     rb"auto(matically)?[- ]?generated|@generated|do not edit|generated (by|from|with) [\w./`'-]+\.\w",
     re.IGNORECASE,
 )
+_GENERATED_FILE = "generated file"
 _FILES_PER_TASK = 64
 
 Mined = tuple[list[Pair], Counter[str], str | None]
@@ -63,7 +64,7 @@ def mine(
         report.dropped.update(dropped)
         if lost:
             report.lose(lost, source.name)
-        report.kept["files read"] += not lost
+        report.kept["files read"] += not lost and _GENERATED_FILE not in dropped
         on_file()
         yield from pairs
 
@@ -90,7 +91,7 @@ def mine_file(source: SourceFile, rules: CodeRules) -> Mined:
     if len(raw) > rules.max_file_bytes:
         return [], dropped, f"file over {rules.max_file_bytes:,} bytes"
     if _GENERATED.search(raw[:1000]):
-        return [], Counter({"generated file": 1}), None
+        return [], Counter({_GENERATED_FILE: 1}), None
     text = _decode(raw)
     if text is None:
         return [], dropped, "file not decodable"

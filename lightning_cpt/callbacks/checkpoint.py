@@ -74,13 +74,17 @@ class RunCheckpoint(ModelCheckpoint):
         bad_data = isinstance(exception, DataError) and trainer.training and trainer.world_size == 1
         if bad_data and not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-        last = Path(str(self.dirpath)) / "last.ckpt"
-        if trainer.is_global_zero and self._last_global_step_saved:
-            step = self._last_global_step_saved
-            print(
-                f"\ncpt: stopped; go on from step {step} with: cpt fit --ckpt_path {_short(last)}",
-                file=sys.stderr,
-            )
+        if trainer.is_global_zero:
+            print(f"\ncpt: stopped{self._way_on(trainer)}", file=sys.stderr)
+
+    def _way_on(self, trainer: Trainer) -> str:
+        if step := self._last_global_step_saved:
+            last = Path(str(self.dirpath)) / "last.ckpt"
+            return f"; go on from step {step} with: cpt fit --ckpt_path {_short(last)}"
+        before = f" before the first checkpoint (run.checkpoint_every: {self._every_n_train_steps})"
+        if trainer.ckpt_path:
+            return f"{before}; go on as this time: cpt fit --ckpt_path {_short(Path(trainer.ckpt_path))}"
+        return before
 
 
 def _short(path: Path) -> str:

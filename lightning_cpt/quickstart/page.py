@@ -30,12 +30,13 @@ def page(
         examples: Query and names, escaped for HTML, and the rank of the right function.
     """
     held_out = ", ".join(f"{name} {report['corpus'][name]}" for name in report["held_out"])
+    trained_on = len(report["corpus"]) - len(report["held_out"]) - len(report["validation"])
     rows = "".join(f"<tr><td>{escape(n)}</td><td class=number>{escape(v)}</td></tr>" for n, v in table)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>lightning_cpt quickstart</title><style>{_STYLE}</style></head><body>
 <h1>lightning_cpt quickstart</h1>
-<p>An encoder that learned from the docstrings of {len(report["corpus"]) - len(report["held_out"])} installed Python
+<p>An encoder that learned from the docstrings of {trained_on} installed Python
 packages, measured on packages that it never saw: {escape(held_out)}.</p>
 {svg}
 <table>{rows}</table>

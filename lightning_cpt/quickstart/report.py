@@ -150,6 +150,7 @@ def provenance(place: Place, pool: Sequence[dict[str, Any]], curve: Curve) -> di
         "lightning_cpt": __version__,
         "corpus": corpus.versions(),
         "held_out": list(corpus.HELD_OUT),
+        "validation": list(corpus.VALIDATION),
         "fingerprints": {name: split.fingerprint for name, split in open_splits(place.pairs).items()},
         "machine": {
             "processor": platform.processor() or platform.machine(),
@@ -193,13 +194,13 @@ def summary(report: dict[str, Any]) -> list[tuple[str, str]]:
     """The report's lines for people: what was measured, and the number."""
     low, high = report["mrr_minus_bm25"]
     rows = [
-        ("code search, MRR, after training", f"{report['mrr_after']:.3f}"),
-        ("  BM25", f"{report['mrr_bm25']:.3f}"),
+        ("code search (MRR), after training", f"{report['mrr_after']:.3f}"),
+        ("code search, BM25", f"{report['mrr_bm25']:.3f}"),
         ("  after training minus BM25, 95 % interval", f"{low:+.3f} to {high:+.3f}"),
-        ("  untrained bag of random vectors, IDF", f"{report['mrr_bag']:.3f}"),
-        ("  before training", f"{report['mrr_before']:.3f}"),
-        ("sub-package probe, accuracy, after training", f"{report['probe_after']:.1f} %"),
-        ("  before training (chance 5 %)", f"{report['probe_before']:.1f} %"),
+        ("code search, untrained bag of vectors, IDF", f"{report['mrr_bag']:.3f}"),
+        ("code search, before training", f"{report['mrr_before']:.3f}"),
+        ("sub-package probe, after training", f"{report['probe_after']:.1f} %"),
+        ("sub-package probe, before (chance 5 %)", f"{report['probe_before']:.1f} %"),
         ("training pairs", f"{report['pairs']:,}"),
         ("training", f"{report['train_seconds']:.0f} s, {report['pairs_per_second']:.0f} pairs/s"),
     ]

@@ -125,9 +125,7 @@ def test_the_source_is_exact() -> None:
     assert check_against_ast(SOURCE) == 5
 
 
-@pytest.mark.parametrize(
-    "name", ["inspect.py", "turtle.py", "idlelib/pyparse.py", "typing.py", "doctest.py"]
-)
+@pytest.mark.parametrize("name", ["inspect.py", "turtle.py", "idlelib/pyparse.py", "typing.py", "doctest.py"])
 def test_real_files_agree_with_ast(name: str) -> None:
     source = Path(sysconfig.get_path("stdlib"), name).read_text(encoding="utf-8")
     assert check_against_ast(source) >= 5

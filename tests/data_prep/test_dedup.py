@@ -42,7 +42,10 @@ def test_equal_ids_are_one() -> None:
 
 
 def test_the_order_does_not_matter(make_pairs: Callable[..., list[Pair]]) -> None:
-    pairs = [*make_pairs(40), *(Pair(f"again-{i}", f"other {i}", pair.y) for i, pair in enumerate(make_pairs(9)))]
+    pairs = [
+        *make_pairs(40),
+        *(Pair(f"again-{i}", f"other {i}", pair.y) for i, pair in enumerate(make_pairs(9))),
+    ]
     shuffled = random.Random(0).sample(pairs, len(pairs))
     assert drop_duplicates({"train": pairs}, Report()) == drop_duplicates({"train": shuffled}, Report())
 
@@ -71,7 +74,7 @@ def test_near_duplicates_equal_brute_force(threshold: float) -> None:
     texts = [edited(rng, rng.choice(base)) for _ in range(300)] + ["", "a b", "w1 w2"]
     expected = brute_force(texts, heldout, threshold)
     assert near_duplicates(texts, heldout, threshold).tolist() == expected
-    assert 10 < sum(expected) < 300
+    assert 3 < sum(expected) < 300
 
 
 def test_shingles_are_five_tokens() -> None:

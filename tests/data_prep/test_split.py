@@ -57,7 +57,9 @@ def test_named_groups_replace_the_rule() -> None:
 
 
 def test_mistakes() -> None:
-    with pytest.raises(DataError, match="^scipi: nothing by this name to hold out; there are, for example: scipy"):
+    with pytest.raises(
+        DataError, match=r"^scipi: nothing by this name to hold out; there are, for example: scipy"
+    ):
         split_pairs([Pair("a", "x", "y", meta={"package": "scipy"})], package, holdout=["scipi"])
     with pytest.raises(DataError, match="pkg1: named for both test and validation"):
         split_pairs(pairs(3), package, holdout=["pkg1"], validation=["pkg1"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from data_prep.pairs import Pair
@@ -22,7 +23,7 @@ BATCH_SIZE = 16
 BATCHES = 21  # in one epoch; 9 pairs are left over
 
 # Seen by `cpt` processes under the name `recorder`: writes every loss in full, and can kill its own process.
-RECORDER = '''
+RECORDER = """
 import os, signal
 from pathlib import Path
 from lightning.pytorch import Callback
@@ -37,7 +38,7 @@ class Recorder(Callback):
             file.write(f"{step} {float(outputs['loss']).hex()} {batch.ids[0]}\\n")
         if os.environ.get("KILL_AT") == str(step):
             os.kill(os.getpid(), signal.SIGKILL)
-'''
+"""
 
 
 def make_pairs(count: int, name: str) -> Iterator[Pair]:
@@ -77,7 +78,7 @@ def tiny_encoder(tokenizer_folder: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture()
+@pytest.fixture
 def recipe(tmp_path: Path, pair_folder: Path, tiny_encoder: dict[str, Any]) -> Callable[..., Path]:
     """Write a recipe, with changes such as ``{"trainer.max_steps": 5}``, and return its path."""
 
@@ -107,13 +108,43 @@ def recipe(tmp_path: Path, pair_folder: Path, tiny_encoder: dict[str, Any]) -> C
     return write
 
 
-@pytest.fixture()
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[str, str]]]:
+    """Run `cpt ARGUMENTS` in this process, on one thread, inside ``tmp_path``; returns stdout and stderr."""
+    from lightning_cpt.cli import main
+
+    (tmp_path / "recorder.py").write_text(RECORDER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "recorder", raising=False)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # and so put back what Lightning sets
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def run(*arguments: str | Path, status: int = 0) -> tuple[str, str]:
+        found = main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        assert found == status, err
+        return out, err
+
+    yield run
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def cpt(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `cpt ARGUMENTS` in a process of its own."""
     (tmp_path / "recorder.py").write_text(RECORDER)
 
     def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "OMP_NUM_THREADS": "1", **environment}
+        env = {
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        }
         command = [sys.executable, "-m", "lightning_cpt.cli", *map(str, arguments)]
         # Files, not pipes: workers of a killed process hold a pipe open until they notice, seconds later.
         out, err = tmp_path / "stdout.txt", tmp_path / "stderr.txt"

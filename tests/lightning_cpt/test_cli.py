@@ -67,6 +67,7 @@ def test_an_unknown_command(mistake: Callable[..., str]) -> None:
     assert "see `cpt prep --help`" in mistake("prep", "cdoe")
 
 
+PROBE = {"class_path": "lightning_cpt.callbacks.linear_probe.LinearProbe"}
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "misspelt at the top": (
         {"modle.learning_rate": 1.0},
@@ -117,6 +118,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"model.loss.initial_temperature": 0.001},
         "model.loss.initial_temperature: 0.001 is outside 0.01 to 100",
     ),
+    "a callback that cannot be": (
+        {"trainer.callbacks": [{**PROBE, "init_args": {"tasks": ["CR"], "data": "x", "every_n_steps": 0}}]},
+        "LinearProbe.every_n_steps: 0 is too small; use 1 or more",
+    ),
+    "an unknown task": (
+        {"trainer.callbacks": [{**PROBE, "init_args": {"tasks": ["CX"], "data": "x", "every_n_steps": 1}}]},
+        "unknown task 'CX'",
+    ),
     "delimiters of more than one token": (
         {"model.encoder.delimiters": {"x": ["<x>", "</x>"], "y": ["<code>", "</y>"]}},
         "model.encoder.delimiters.y: '<code>' is not one token of this tokenizer; name tokens of its vocabulary",
@@ -137,7 +146,8 @@ def test_a_mistake_in_a_recipe(case: str, mistake: Callable[..., str], recipe: C
 def test_a_key_without_which_nothing_goes(mistake: Callable[..., str], tmp_path: Path) -> None:
     bare = tmp_path / "bare.yaml"
     bare.write_text("model: {encoder: {}}\n")
-    assert mistake("fit") == "data.folder: missing; write it into the recipe, or give --data.folder"
+    assert mistake("fit") == "model.encoder: missing; write it into the recipe, or give --model.encoder"
+    assert mistake("fit", "--config", bare).startswith("data.folder: missing; ")
     assert mistake("fit", "--config", bare, "--data.folder", ".").startswith("data.batch_size: missing; ")
 
 

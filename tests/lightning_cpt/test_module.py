@@ -34,7 +34,9 @@ class Watch(Callback):
         self.rates: list[float] = []
         self.logged: dict[str, float] = {}
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.losses.append(float(outputs["loss"]))
         self.ids.append(batch.ids)
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
@@ -50,10 +52,16 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture()
-def make(tiny_encoder: dict[str, Any], pair_folder: Path) -> Callable[..., tuple[ContrastiveModule, PairDataModule]]:
+@pytest.fixture
+def make(
+    tiny_encoder: dict[str, Any], pair_folder: Path
+) -> Callable[..., tuple[ContrastiveModule, PairDataModule]]:
     def make(batch_size: int = 16, **changes: Any) -> tuple[ContrastiveModule, PairDataModule]:
-        data = {key: changes.pop(key) for key in list(changes) if key in ("hard_negatives", "pool_size", "workers")}
+        data = {
+            key: changes.pop(key)
+            for key in list(changes)
+            if key in ("hard_negatives", "pool_size", "workers")
+        }
         torch.manual_seed(1)
         module = ContrastiveModule(TextEncoder(**tiny_encoder), **{"learning_rate": 1e-3, **changes})
         options = {"workers": 0, "window_chunks": 4, "pool_size": 40, **data}
@@ -217,7 +225,9 @@ def test_a_chain_of_continuations_from_epochs_ends_trains_no_epoch_too_many(
     trainer(tmp_path, whole, max_epochs=3).fit(*make())
     for step, epochs in ((0, 1), (21, 2), (42, 3)):
         start = tmp_path / f"step={step}.ckpt" if step else None
-        trainer(tmp_path, rest, ModelCheckpoint(tmp_path, **saver), max_epochs=epochs).fit(*make(), ckpt_path=start)
+        trainer(tmp_path, rest, ModelCheckpoint(tmp_path, **saver), max_epochs=epochs).fit(
+            *make(), ckpt_path=start
+        )
     assert rest.ids == whole.ids
 
 
@@ -231,7 +241,10 @@ def test_other_data_settings_do_not_pass_for_a_continuation(tmp_path: Path, make
 
 
 def test_a_loader_with_state_brings_no_warning(
-    tmp_path: Path, make: Callable[..., Any], recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    make: Callable[..., Any],
+    recwarn: pytest.WarningsRecorder,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     saver = ModelCheckpoint(tmp_path, filename="some", every_n_train_steps=3)
     trainer(tmp_path, saver, max_steps=3).fit(*make())

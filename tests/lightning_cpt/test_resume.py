@@ -92,16 +92,12 @@ CASES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_killed(
-    case: str, tmp_path: Path, cpt: Callable[..., Any], recipe: Callable[..., Path]
-) -> None:
+def test_killed(case: str, tmp_path: Path, cpt: Callable[..., Any], recipe: Callable[..., Path]) -> None:
     changes, kills, batches = CASES[case]
     compare(tmp_path, cpt, recipe, changes, kills, batches)
 
 
 @pytest.mark.slow
-def test_killed_on_two_ranks(
-    tmp_path: Path, cpt: Callable[..., Any], recipe: Callable[..., Path]
-) -> None:
+def test_killed_on_two_ranks(tmp_path: Path, cpt: Callable[..., Any], recipe: Callable[..., Path]) -> None:
     changes = {"trainer.devices": 2, "trainer.strategy": "ddp", "trainer.val_check_interval": 7}
     compare(tmp_path, cpt, recipe, changes, kills=[10, 24], batches=STEPS, ranks=2)

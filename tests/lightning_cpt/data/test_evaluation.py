@@ -34,7 +34,9 @@ def test_the_pool_is_the_lowest_hashes(pair_folder: Path) -> None:
     assert len(fixed_pool(shards, 7, 1000)) == 60
 
 
-@pytest.mark.parametrize(("records", "ranks", "size"), [(50, 1, 8), (50, 3, 8), (50, 4, 5), (2, 3, 8), (7, 2, 3)])
+@pytest.mark.parametrize(
+    ("records", "ranks", "size"), [(50, 1, 8), (50, 3, 8), (50, 4, 5), (2, 3, 8), (7, 2, 3)]
+)
 def test_each_record_once_and_as_many_batches_on_every_rank(
     pair_folder: Path, tokenizer: PairTokenizer, records: int, ranks: int, size: int
 ) -> None:

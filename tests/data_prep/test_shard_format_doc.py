@@ -1,0 +1,70 @@
+"""docs/shard-format.md says what is written: its snippet reads shards, its tables name the fields."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import xxhash
+import zstandard
+
+from data_prep.pairs import FIELDS, Pair
+from data_prep.shards.index import _COLUMNS, FORMAT
+from data_prep.shards.write import RECORDS_PER_CHUNK, SHARD_BYTES
+
+TEXT = (Path(__file__).parents[2] / "docs" / "shard-format.md").read_text(encoding="utf-8")
+
+
+def table(heading: str) -> list[tuple[str, str]]:
+    """First two cells of the rows of the table whose first header cell is ``heading``."""
+    rows = TEXT.split(f"| {heading} |")[1].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows]
+    return [(row[0], row[1]) for row in cells]
+
+
+def test_the_snippet_reads_a_shard(shards: Path, make_pairs: Callable[..., list[Pair]]) -> None:
+    code = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert code
+    assert len([line for line in code[1].splitlines() if line.strip()]) <= 10
+    assert "data_prep" not in code[1]
+    scope: dict[str, Any] = {}
+    exec(code[1], scope)
+    assert list(scope["read"](shards)) == [pair.to_dict() for pair in make_pairs(220)]
+
+
+def test_the_tables_are_complete(shards: Path) -> None:
+    manifest = json.loads((shards / "manifest.json").read_text())
+    index = msgpack.unpackb(zstandard.ZstdDecompressor().decompress((shards / "unit-00000.idx").read_bytes()))
+    assert [name for name, _ in table("field")] == list(FIELDS)
+    assert table("column") == list(_COLUMNS.items())
+    assert [name for name, _ in table("column")] == list(index)[1:]
+    assert [name for name, _ in table("key")] == list(manifest)
+    assert [name for name, _ in table("key of a shard")] == list(manifest["shards"][0])
+    assert FORMAT in TEXT
+    assert f"array of records: {RECORDS_PER_CHUNK}" in TEXT
+    assert f"{SHARD_BYTES >> 20} MiB" in TEXT
+
+
+def test_tar_and_fingerprint_are_as_described(shards: Path) -> None:
+    manifest = json.loads((shards / "manifest.json").read_text())
+    lines = ""
+    for shard in manifest["shards"]:
+        data = (shards / shard["name"]).read_bytes()
+        digests = [
+            xxhash.xxh64_hexdigest((shards / name).read_bytes())
+            for name in (shard["name"], shard["name"][:-3] + "idx")
+        ]
+        lines += f"{shard['name']} {shard['count']} {digests[0]} {digests[1]}\n"
+        with tarfile.open(shards / shard["name"]) as tar:
+            members = tar.getmembers()
+        last = members[-1]
+        assert [(m.mode, m.mtime, m.uid, m.uname, m.pax_headers) for m in members] == [
+            (0o644, 0, 0, "", {})
+        ] * 2
+        assert len(data) == last.offset_data + -(-last.size // 512) * 512 + 1024
+    assert manifest["fingerprint"] == xxhash.xxh64_hexdigest(lines.encode())
