@@ -17,6 +17,7 @@ import numpy as np
 from eval_suite.errors import EvalError, did_you_mean
 from eval_suite.vectors import checked
 
+_BATCH = 64  # a batch's shape moves the last bit of a float, and that moves a probe's digits: one size for all
 _SAMPLE = [".", "A good film .", "return x[0] if x else None", "Sort the list; then reverse it. " * 20]
 
 
@@ -36,7 +37,8 @@ class SentenceTransformerEncoder:
 
     def encode(self, texts: list[str], side: str) -> np.ndarray:
         """float32 (len(texts), d), under whatever precision the model was saved in."""
-        vectors = self._by_side[side](texts, show_progress_bar=False, convert_to_tensor=True)
+        encode = self._by_side[side]
+        vectors = encode(texts, batch_size=_BATCH, show_progress_bar=False, convert_to_tensor=True)
         array: np.ndarray = vectors.float().cpu().numpy()
         return array
 

@@ -124,8 +124,10 @@ def _download(address: str, file: RemoteFile, part: Path) -> None:
 def _transfer(address: str, part: Path, start: int) -> _SourceFailed | None:
     """Append what the server sends from byte `start` on; a failure is returned, since part of it may have come."""
     headers = {"User-Agent": "lightning-cpt"} | ({"Range": f"bytes={start}-"} if start else {})
+    connected = False
     try:
         with urlopen(Request(address, headers=headers), timeout=_TIMEOUT_S) as reply:
+            connected = True
             # A server that knows no ranges answers 200 with the whole file.
             continued = reply.status == http.HTTPStatus.PARTIAL_CONTENT
             with part.open("ab" if continued else "wb") as out:
@@ -135,9 +137,8 @@ def _transfer(address: str, part: Path, start: int) -> _SourceFailed | None:
             part.unlink(missing_ok=True)
         return _SourceFailed(address, f"HTTP {error.code}")
     except (URLError, TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
-        return _SourceFailed(
-            address, str(getattr(error, "reason", error)) or type(error).__name__, unreachable=True
-        )
+        reason = str(getattr(error, "reason", error)) or type(error).__name__
+        return _SourceFailed(address, reason, unreachable=not connected)
     return None
 
 

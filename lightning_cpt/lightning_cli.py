@@ -214,7 +214,12 @@ class CptCLI(LightningCLI):
         if self.verb != "fit" or config.logger == "none":
             return False
         if config.logger == "tensorboard":
-            return TensorBoardLogger(config.folder, name="logs")
+            try:
+                return TensorBoardLogger(config.folder, name="logs")
+            except ModuleNotFoundError as error:
+                raise ConfigError(
+                    "run.logger: tensorboard is not installed; `pip install tensorboard`, or use csv"
+                ) from error
         return CSVLogger(config.folder, name="logs", flush_logs_every_n_steps=1)
 
     def after_instantiate_classes(self) -> None:

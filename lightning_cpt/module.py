@@ -65,14 +65,17 @@ class ContrastiveModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW, and its learning rate's course over the whole run, moved once per optimizer step."""
-        steps = self.trainer.estimated_stepping_batches
+        trainer: Any = self.trainer  # some of its attributes are set where no type checker sees them
+        steps = trainer.estimated_stepping_batches
         if steps == float("inf"):
             raise ConfigError(
                 "trainer.max_steps: the learning rate's course needs an end; give a number of steps"
             )
         groups = parameter_groups(self, self.weight_decay)
         optimizer = AdamW(groups, lr=self.learning_rate, betas=self.betas)
-        scheduler = warmup_cosine(optimizer, self.warmup_steps, int(steps), self.final_fraction)
+        # A trial's step or two leave no room for a warm-up, and need none.
+        warmup = 0 if trainer.fast_dev_run else self.warmup_steps
+        scheduler = warmup_cosine(optimizer, warmup, int(steps), self.final_fraction)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_fit_start(self) -> None:
@@ -96,7 +99,7 @@ class ContrastiveModule(LightningModule):
 
     @property
     def _log_every(self) -> int:
-        trainer: Any = self.trainer  # sets this attribute where no type checker sees it
+        trainer: Any = self.trainer
         return int(trainer.log_every_n_steps)
 
     def _seed_step(self, batch_idx: int) -> None:
@@ -171,7 +174,7 @@ class ContrastiveModule(LightningModule):
             f"{stage}/mrr_y_to_x": float(reciprocal_ranks(y, x).mean()),
             f"{stage}/loss": info_nce(x, y, self.loss.scale, rank=0, world_size=1, all_x=x, all_y=y).loss,
         }
-        self.log_dict(scores, batch_size=len(x), rank_zero_only=False)
+        self.log_dict(scores, batch_size=len(x), sync_dist=True)  # equal on all ranks
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["encoder"] = self.encoder.to_dict()

@@ -74,7 +74,10 @@ class RunCheckpoint(ModelCheckpoint):
         bad_data = isinstance(exception, DataError) and trainer.training and trainer.world_size == 1
         if bad_data and not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-        if trainer.is_global_zero:
+        # A mistake found before the first step has its own line, and there is nothing to go on from.
+        if trainer.is_global_zero and (
+            self._last_global_step_saved or isinstance(exception, KeyboardInterrupt)
+        ):
             print(f"\ncpt: stopped{self._way_on(trainer)}", file=sys.stderr)
 
     def _way_on(self, trainer: Trainer) -> str:

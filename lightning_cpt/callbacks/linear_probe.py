@@ -81,7 +81,12 @@ class LinearProbe(Callback):
         self._last_step = step
         encoder = QuietEncoder(pl_module.encoder, f"step{step}", f"step{step}")  # type: ignore[arg-type]
         scores = self._share(self._scores(encoder) if trainer.is_global_zero else None)
-        pl_module.log_dict(scores, batch_size=1, rank_zero_only=False)
+        # For monitors. Not for the loggers, which would be given the same scores again at every later step.
+        pl_module.log_dict(scores, batch_size=1, logger=False)
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                scores, step=step - 1
+            )  # the step's number on Lightning's axis, which begins at 0
 
     def _scores(self, encoder: QuietEncoder) -> dict[str, float] | Exception:
         """Scores by their logged names; an error is a value here, as the other ranks have to hear of it."""

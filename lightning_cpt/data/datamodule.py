@@ -106,7 +106,9 @@ class PairDataModule(LightningDataModule):
             read_texts(Path(self.predict).expanduser())
             return
         if not self.folder.is_dir():
-            raise ConfigError(f"data.folder: there is no folder {self.folder}; `cpt prep ... --out` makes one")
+            raise ConfigError(
+                f"data.folder: there is no folder {self.folder}; `cpt prep ... --out` makes one"
+            )
         self.splits = open_splits(self.folder)
         if needed not in self.splits:
             raise ConfigError(f"data.folder: {self.folder} has no {needed} split, which `cpt {stage}` needs")

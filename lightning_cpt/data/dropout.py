@@ -26,7 +26,9 @@ def drop_tokens(batch: Ragged, share: float, key: int, rows: np.ndarray) -> Ragg
     inner = (place > 0) & (place < lengths[sequence] - 1)
     # Two rounds: rows and places are small neighbouring numbers, one round would leave them alike.
     row_keys = _mix(np.uint64(key) ^ _mix(rows.astype(np.uint64)))  # (n,)
-    draw = (_mix(row_keys[sequence] + place.astype(np.uint64)) >> np.uint64(11)) * 2.0**-53  # (total,) in [0, 1)
+    draw = (
+        _mix(row_keys[sequence] + place.astype(np.uint64)) >> np.uint64(11)
+    ) * 2.0**-53  # (total,) in [0, 1)
     kept = ~inner | (draw >= share)
     emptied = np.bincount(sequence, kept & inner, len(lengths)) == 0
     kept |= emptied[sequence]

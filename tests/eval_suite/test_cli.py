@@ -120,6 +120,13 @@ def test_mistakes_are_one_line_before_any_work(arguments, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_written_stops_it_before_any_work(arguments, tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EvalError, match="cannot be written"):
+        run(*arguments(out=tmp_path / "file"))
+    assert "running" not in capsys.readouterr().err
+
+
 def test_fetch_downloads_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
     got = {}
     monkeypatch.setattr("eval_suite.data.fetch", lambda files, to, log: got.update(files=files, to=to))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,7 @@ from typing import ClassVar
 
 import pytest
 
+from eval_suite import data
 from eval_suite.data import RemoteFile, fetch, known_files
 from eval_suite.errors import EvalError
 from eval_suite.tasks.senteval import TASKS
@@ -36,6 +39,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if kind == "resets":  # no body, and a reset in place of an end
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return
         self.wfile.write(body[: len(body) // 2] if kind == "breaks" else body)
 
     def log_message(self, *_: object) -> None:
@@ -133,6 +140,30 @@ def test_offline_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         fetch([remote(DEAD, DEAD + "b")], tmp_path, log=quiet)
     assert "\n" not in str(error.value)
     assert str(tmp_path) in str(error.value)
+
+
+def test_a_host_that_is_silent_is_asked_once(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def transfer(address: str, part: Path, start: int) -> data._SourceFailed | None:
+        asked.append(address)
+        return real(address, part, start)
+
+    real = data._transfer
+    monkeypatch.setattr(data, "_transfer", transfer)
+    with pytest.raises(EvalError, match="offline"):
+        fetch([remote(DEAD, DEAD + "b")], tmp_path, log=quiet)
+    assert asked == [DEAD]
+    second = RemoteFile("downstream/b.txt", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), (DEAD, server))
+    fetch([remote(DEAD, server + "good"), second], tmp_path, log=quiet)
+    assert asked[1:] == [DEAD, server + "good", server]
+
+
+def test_a_break_in_the_middle_is_not_silence(server: str, tmp_path: Path) -> None:
+    with pytest.raises(EvalError, match="no source has the right file"):
+        fetch([remote(server + "resets")], tmp_path, log=quiet)
 
 
 def test_a_target_that_cannot_be_written_is_named(server: str, tmp_path: Path) -> None:

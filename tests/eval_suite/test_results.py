@@ -65,6 +65,12 @@ def test_only_the_very_same_run_counts_as_done(tmp_path: Path) -> None:
     assert finished(tmp_path, "CR", key[0][:12] + "zzz", *key[1:]) is None
 
 
+def test_a_result_of_another_scikit_learn_is_run_again(tmp_path: Path) -> None:
+    old = result(versions={**result().versions, "scikit-learn": "0.21.3"})
+    old.write(tmp_path)
+    assert finished(tmp_path, "CR", old.fingerprint, old.protocol, old.data_sha256) is None
+
+
 def test_comparability_ignores_the_encoder_and_sees_the_rest() -> None:
     base = result().comparability
     same = {"encoder": "other", "fingerprint": "f", "side": "plain", "score": 1.0, "seconds": {}, "dim": 9}

@@ -31,6 +31,8 @@ from lightning.pytorch import Callback
 class Recorder(Callback):
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
+        if "PID_FILE" in os.environ:
+            Path(os.environ["PID_FILE"]).write_text(str(os.getpid()))
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         step = trainer.fit_loop.total_batch_idx

@@ -24,7 +24,7 @@ from lightning_cpt.module import ContrastiveModule
 HEAVY = ("torch", "lightning", "transformers", "sklearn", "jsonargparse")
 
 
-@pytest.fixture()
+@pytest.fixture
 def mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
@@ -44,7 +44,9 @@ def mistake(
     return run
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["trian"], ["prep", "--help"], ["eval", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["--version"], ["trian"], ["prep", "--help"], ["eval", "--help"]]
+)
 def test_no_heavy_import_before_it_is_needed(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom lightning_cpt.cli import main\n"
@@ -73,7 +75,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"modle.learning_rate": 1.0},
         "modle.learning_rate: no such key; did you mean model.learning_rate?",
     ),
-    "misspelt without keys below it": ({"seed_everythin": 1}, "seed_everythin: no such key; did you mean seed_everything?"),
+    "misspelt without keys below it": (
+        {"seed_everythin": 1},
+        "seed_everythin: no such key; did you mean seed_everything?",
+    ),
     "misspelt in the model": (
         {"model.learnig_rate": 1.0},
         "model.learnig_rate: no such key; did you mean model.learning_rate?",
@@ -86,7 +91,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"model.loss.initial_temprature": 0.1},
         "model.loss.initial_temprature: no such key; did you mean model.loss.initial_temperature?",
     ),
-    "misspelt in the data": ({"data.batchsize": 8}, "data.batchsize: no such key; did you mean data.batch_size?"),
+    "misspelt in the data": (
+        {"data.batchsize": 8},
+        "data.batchsize: no such key; did you mean data.batch_size?",
+    ),
     "misspelt in the trainer": (
         {"trainer.max_step": 8},
         "trainer.max_step: no such key; did you mean trainer.max_steps?",
@@ -103,17 +111,29 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         "model.encoder.attention: expected one of 'backbone', 'causal', 'bidirectional'. Got value: sideways",
     ),
     "no data folder": ({"data.folder": "nowhere"}, "data.folder: there is no folder nowhere; `cpt prep ..."),
-    "no such tokenizer": ({"model.encoder.tokenizer": "./nowhere"}, "model.encoder.tokenizer: './nowhere' is no folder"),
+    "no such tokenizer": (
+        {"model.encoder.tokenizer": "./nowhere"},
+        "model.encoder.tokenizer: './nowhere' is no folder",
+    ),
     "too small": ({"data.batch_size": 0}, "data.batch_size: 0 is too small; use 1 or more"),
-    "too large": ({"data.batch_size": 999}, "data.batch_size: 999 pairs a batch, but only 345 to train on; use at "),
-    "a share above 1": ({"data.token_dropout": 1.5}, "data.token_dropout: 1.5 is not a share from 0 to below 1"),
+    "too large": (
+        {"data.batch_size": 999},
+        "data.batch_size: 999 pairs a batch, but only 345 to train on; use at ",
+    ),
+    "a share above 1": (
+        {"data.token_dropout": 1.5},
+        "data.token_dropout: 1.5 is not a share from 0 to below 1",
+    ),
     "not for the ranks": (
         {"trainer.devices": 3, "trainer.strategy": "ddp"},
         "data.batch_size: 16 is not divisible by 3 ranks; use 15 or 18",
     ),
     "16-bit weights": ({"trainer.precision": "bf16-true"}, "trainer.precision: bf16-true keeps weights"),
     "no end": ({"trainer.max_steps": -1}, "trainer.max_steps: missing; say for how many steps"),
-    "refused by Lightning": ({"trainer.val_check_interval": 99}, "trainer: `val_check_interval` (99) must be less"),
+    "refused by Lightning": (
+        {"trainer.val_check_interval": 99},
+        "trainer: `val_check_interval` (99) must be less",
+    ),
     "a loss that cannot be": (
         {"model.loss.initial_temperature": 0.001},
         "model.loss.initial_temperature: 0.001 is outside 0.01 to 100",
@@ -153,7 +173,9 @@ def test_a_key_without_which_nothing_goes(mistake: Callable[..., str], tmp_path:
 
 def test_a_recipe_that_is_not_there(mistake: Callable[..., str], tmp_path: Path) -> None:
     message = mistake("fit", "--config", "quickstrat")
-    assert message.startswith("--config quickstrat: no such file, and no recipe of that name; did you mean 'quickstart'?")
+    assert message.startswith(
+        "--config quickstrat: no such file, and no recipe of that name; did you mean 'quickstart'?"
+    )
     assert mistake("fit", "--config=no/such.yaml").startswith("--config no/such.yaml: no such file")
     (tmp_path / "broken.yaml").write_text("model: [1, 2\n")
     assert mistake("fit", "--config", tmp_path / "broken.yaml").startswith("--config: not readable as YAML")
@@ -172,7 +194,9 @@ def test_a_mistake_on_the_command_line(mistake: Callable[..., str], recipe: Call
     assert run("--data.batch_size", "many").startswith("data.batch_size: expected int. Got value: many")
 
 
-def test_a_tokenizer_without_the_delimiters(mistake: Callable[..., str], recipe: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_tokenizer_without_the_delimiters(
+    mistake: Callable[..., str], recipe: Callable[..., Path], tmp_path: Path
+) -> None:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -197,7 +221,9 @@ def test_a_checkpoint_that_is_none(mistake: Callable[..., str], tmp_path: Path) 
             assert mistake(verb, "--ckpt_path", name) == f"ckpt_path: {name}: {complaint}"
 
 
-def test_empty_and_damaged_data(mistake: Callable[..., str], recipe: Callable[..., Path], pair_folder: Path, tmp_path: Path) -> None:
+def test_empty_and_damaged_data(
+    mistake: Callable[..., str], recipe: Callable[..., Path], pair_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     assert "empty" in mistake("fit", "--config", recipe({"data.folder": "empty"}))
     shutil.copytree(pair_folder, tmp_path / "cut")
@@ -209,24 +235,32 @@ def test_empty_and_damaged_data(mistake: Callable[..., str], recipe: Callable[..
     damaged[600:700] = bytes(100)  # inside the first chunk: nothing shows before it is read
     shard.write_bytes(damaged)
     for workers in (0, 1):
-        message = mistake("fit", "--config", recipe({"data.folder": "cut", "data.workers": workers, "trainer.max_steps": 21}))
+        message = mistake(
+            "fit",
+            "--config",
+            recipe({"data.folder": "cut", "data.workers": workers, "trainer.max_steps": 21}),
+        )
         assert shard.name in message
         assert "chunk 0" in message
 
 
-def test_a_text_file_to_predict_that_is_not_right(mistake: Callable[..., str], recipe: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_text_file_to_predict_that_is_not_right(
+    mistake: Callable[..., str], recipe: Callable[..., Path], tmp_path: Path
+) -> None:
     def run(text: str) -> str:
         (tmp_path / "texts.jsonl").write_text(text)
         return mistake("predict", "--config", recipe({"data.predict": "texts.jsonl"}))
 
     assert run("") == "data.predict: texts.jsonl is empty"
-    assert run('{"x": "a"}\nno') .startswith("texts.jsonl:2: not JSON")
-    assert run('{"x": "a"}\n{"y": "b"}') .startswith("texts.jsonl:2: other sides than in line 1")
-    assert run('{"z": "a"}') .startswith('texts.jsonl:1: needs {"x": text}')
+    assert run('{"x": "a"}\nno').startswith("texts.jsonl:2: not JSON")
+    assert run('{"x": "a"}\n{"y": "b"}').startswith("texts.jsonl:2: other sides than in line 1")
+    assert run('{"z": "a"}').startswith('texts.jsonl:1: needs {"x": text}')
     assert "none.jsonl" in mistake("predict", "--config", recipe({"data.predict": "none.jsonl"}))
 
 
-def test_a_mistake_shows_no_traceback_in_a_process_of_its_own(cpt: Callable[..., Any], recipe: Callable[..., Path]) -> None:
+def test_a_mistake_shows_no_traceback_in_a_process_of_its_own(
+    cpt: Callable[..., Any], recipe: Callable[..., Path]
+) -> None:
     done = cpt("fit", "--config", recipe({"data.batchsize": 8}))
     assert done.returncode == MISTAKE
     assert done.stdout == ""

@@ -27,7 +27,7 @@ from lightning_cpt.cli import INTERRUPTED, main
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture()
+@pytest.fixture
 def trained(
     tmp_path: Path, recipe: Callable[..., Path], tokenizer_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
@@ -104,11 +104,14 @@ def test_predicting_texts_of_ones_own(trained: Path, tmp_path: Path) -> None:
     assert not (out / "y.npy").exists()
 
 
+@pytest.mark.slow
 def test_predictions_of_two_ranks(
     trained: Path, cpt: Callable[..., Any], pair_folder: Path, tmp_path: Path
 ) -> None:
     ranks = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    done = cpt("predict", "--ckpt_path", trained, *ranks, "--data.predict", "train", "--data.batch_size", "24")
+    done = cpt(
+        "predict", "--ckpt_path", trained, *ranks, "--data.predict", "train", "--data.batch_size", "24"
+    )
     assert done.returncode == 0, done.stderr
     check_predictions(tmp_path / "run" / "embeddings", TextEncoder.load(trained), pair_folder / "train")
 
@@ -123,7 +126,10 @@ def test_what_a_run_leaves(trained: Path, tmp_path: Path) -> None:
 
 
 def test_going_on_with_other_settings_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", "--ckpt_path", str(trained), "--trainer.max_steps", "6", "--model.weight_decay", "0.5"]) == 0
+    assert (
+        main(["fit", "--ckpt_path", str(trained), "--trainer.max_steps", "6", "--model.weight_decay", "0.5"])
+        == 0
+    )
     said = [line for line in capsys.readouterr().err.splitlines() if "other than in the checkpoint" in line]
     assert said == [
         "cpt: other than in the checkpoint: trainer.max_steps: 4 -> 6",
@@ -137,7 +143,9 @@ def test_a_new_run_never_writes_into_an_old_one(
 ) -> None:
     before = trained.read_bytes()
     assert main(["fit", "--config", str(recipe())]) == 0
-    assert f"cpt: {tmp_path}/run holds another run; this one goes to {tmp_path}/run-2" in capsys.readouterr().err
+    assert (
+        f"cpt: {tmp_path}/run holds another run; this one goes to {tmp_path}/run-2" in capsys.readouterr().err
+    )
     assert trained.read_bytes() == before
     assert (tmp_path / "run-2" / "last.ckpt").exists()
 
@@ -163,6 +171,34 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(tmp_path: Path, recipe: 
     said = (tmp_path / "stderr.txt").read_text()
     assert "Traceback" not in said
     assert "error" not in said.lower()
-    step = re.search(r"^cpt: stopped; go on from step (\d+) with: cpt fit --ckpt_path run/last.ckpt$", said, re.M)
+    step = re.search(
+        r"^cpt: stopped; go on from step (\d+) with: cpt fit --ckpt_path run/last.ckpt$", said, re.M
+    )
     assert step is not None, said
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == int(step[1])
+
+
+def test_ctrl_c_before_the_first_checkpoint_says_so(
+    recipe: Callable[..., Path], trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A continuation that has written nothing goes on from where it began."""
+
+    callbacks = [{"class_path": "interrupter.Interrupter"}]
+    (Path.cwd() / "interrupter.py").write_text(
+        "from lightning.pytorch import Callback\n\n"
+        "class Interrupter(Callback):\n"
+        "    def on_train_batch_end(self, *_):\n"
+        "        raise KeyboardInterrupt\n"
+    )
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        assert main(["fit", "--config", str(recipe({"trainer.callbacks": callbacks}))]) == INTERRUPTED
+        assert (
+            "\ncpt: stopped before the first checkpoint (run.checkpoint_every: 500)\n"
+            in capsys.readouterr().err
+        )
+        again = ["--trainer.max_steps", "9", f"--trainer.callbacks={json.dumps(callbacks)}"]
+        assert main(["fit", "--ckpt_path", str(trained), *again]) == INTERRUPTED
+        assert "; go on as this time: cpt fit --ckpt_path run/last.ckpt\n" in capsys.readouterr().err
+    finally:
+        sys.path.remove(str(Path.cwd()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -220,15 +221,33 @@ def test_any_checkpoint_of_lightnings_continues_exactly(
 def test_a_chain_of_continuations_from_epochs_ends_trains_no_epoch_too_many(
     tmp_path: Path, make: Callable[..., Any]
 ) -> None:
-    saver = {"save_top_k": -1, "every_n_train_steps": BATCHES, "filename": "{step}"}
-    whole, rest = Watch(), Watch()
-    trainer(tmp_path, whole, max_epochs=3).fit(*make())
-    for step, epochs in ((0, 1), (21, 2), (42, 3)):
-        start = tmp_path / f"step={step}.ckpt" if step else None
-        trainer(tmp_path, rest, ModelCheckpoint(tmp_path, **saver), max_epochs=epochs).fit(
-            *make(), ckpt_path=start
+    class Stop(Callback):
+        def __init__(self, step: int) -> None:
+            self.step = step
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == self.step:
+                raise RuntimeError
+
+    def part(start: int, end: int) -> list[float]:
+        saver = ModelCheckpoint(
+            tmp_path,
+            filename="{step}",
+            every_n_train_steps=BATCHES,
+            save_top_k=-1,
+            enable_version_counter=False,
         )
-    assert rest.ids == whole.ids
+        watch = Watch()
+        path = tmp_path / f"step={start}.ckpt" if start else None
+        with contextlib.suppress(RuntimeError):
+            trainer(tmp_path, watch, saver, Stop(end), max_epochs=3).fit(*make(), ckpt_path=path)
+        return watch.losses
+
+    whole = Watch()
+    trainer(tmp_path, whole, max_epochs=3).fit(*make())
+    parts = [part(start, end) for start, end in ((0, 23), (21, 44), (42, 0))]
+    assert [len(losses) for losses in parts] == [23, 23, BATCHES]
+    assert parts[0][:BATCHES] + parts[1][:BATCHES] + parts[2] == whole.losses
 
 
 def test_other_data_settings_do_not_pass_for_a_continuation(tmp_path: Path, make: Callable[..., Any]) -> None:

@@ -40,6 +40,21 @@ def test_own_callbacks_and_loggers_stand_beside_ours(
     assert list((tmp_path / "run" / "logs").rglob("events.*"))
 
 
+def test_a_probes_scores_stand_in_the_log_at_their_own_step_only(
+    here: Callable[..., Any], recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    reviews = tmp_path / "downstream" / "CR"
+    reviews.mkdir(parents=True)
+    for name, word in (("pos", "good"), ("neg", "bad")):
+        (reviews / f"custrev.{name}").write_text("".join(f"{word} {number}\n" for number in range(12)))
+    options = {"tasks": ["CR"], "data": str(tmp_path), "every_n_steps": 2, "kfold": 2, "workers": 1}
+    probe = {"class_path": "lightning_cpt.callbacks.linear_probe.LinearProbe", "init_args": options}
+    here("fit", "--config", recipe({"trainer.callbacks": [probe], "trainer.max_steps": 5}))
+    rows = _log(tmp_path / "run")
+    assert [row["step"] for row in rows if row["probe/CR"]] == ["1", "3"]
+    assert [row["step"] for row in rows if row["train/loss"]] == ["0", "1", "2", "3", "4"]
+
+
 def test_an_encoder_of_ones_own(
     here: Callable[..., Any], recipe: Callable[..., Path], tiny_encoder: dict[str, Any], tmp_path: Path
 ) -> None:

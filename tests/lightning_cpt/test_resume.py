@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,3 +105,34 @@ def test_killed(case: str, tmp_path: Path, cpt: Callable[..., Any], recipe: Call
 def test_killed_on_two_ranks(tmp_path: Path, cpt: Callable[..., Any], recipe: Callable[..., Path]) -> None:
     changes = {"trainer.devices": 2, "trainer.strategy": "ddp", "trainer.val_check_interval": 7}
     compare(tmp_path, cpt, recipe, changes, kills=[10, 24], batches=STEPS, ranks=2)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(tmp_path: Path, cpt: Callable[..., Any], recipe: Callable[..., Path]) -> None:
+    """From outside and at a random time, so also inside a step or the write of a checkpoint at every step."""
+
+    def kill_soon() -> None:
+        while not (tmp_path / "run" / "last.ckpt").exists():
+            time.sleep(0.01)
+        time.sleep(random.uniform(0.0, 0.5))
+        pid = int((tmp_path / "pid.txt").read_text())
+        os.kill(pid, signal.SIGKILL)
+
+    record = {"class_path": "recorder.Recorder", "init_args": {"folder": str(tmp_path)}}
+    changes = {
+        "run.checkpoint_every": 1,
+        "data.workers": 2,
+        "data.token_dropout": 0.2,
+        "trainer.max_steps": 200,
+        "trainer.callbacks": [record],
+    }
+    kill = threading.Thread(target=kill_soon, daemon=True)
+    kill.start()
+    killed = cpt("fit", "--config", recipe(changes), PID_FILE=str(tmp_path / "pid.txt"))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = cpt("fit", "--ckpt_path", tmp_path / "run" / "last.ckpt")
+    assert done.returncode == 0, done.stderr
+    interrupted = losses(tmp_path)
+    (tmp_path / "losses-0.txt").unlink()
+    assert interrupted == train(cpt, recipe({**changes, "run.folder": str(tmp_path / "whole")}), tmp_path, [])
+    assert len(interrupted) == 200

@@ -31,7 +31,9 @@ class Watch(Callback):
         self.random: list[bytes] = []
         self.probed: list[float | None] = []
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.losses.append(float(outputs["loss"]).hex())
         self.modes.append({name: part.training for name, part in pl_module.named_modules()})
         self.random.append(torch.get_rng_state().numpy().tobytes() + np.random.get_state()[1].tobytes())  # type: ignore[index]
@@ -60,14 +62,18 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture()
-def fit(tmp_path: Path, tiny_encoder: dict[str, Any], pair_folder: Path) -> Callable[..., tuple[Watch, ContrastiveModule]]:
+@pytest.fixture
+def fit(
+    tmp_path: Path, tiny_encoder: dict[str, Any], pair_folder: Path
+) -> Callable[..., tuple[Watch, ContrastiveModule]]:
     """Train for a few steps with these callbacks; the frozen backbone part must stay in eval mode."""
 
     def fit(*callbacks: Callback, **options: Any) -> tuple[Watch, ContrastiveModule]:
         seed_everything(0, verbose=False)
         watch, module = Watch(), ContrastiveModule(TextEncoder(**tiny_encoder), learning_rate=1e-2)
-        data = PairDataModule(str(pair_folder), 16, workers=0, window_chunks=4, pool_size=40, token_dropout=0.2)
+        data = PairDataModule(
+            str(pair_folder), 16, workers=0, window_chunks=4, pool_size=40, token_dropout=0.2
+        )
         trainer = Trainer(
             accelerator="cpu",
             default_root_dir=tmp_path,
@@ -100,7 +106,9 @@ def test_every_submodule_gets_its_own_mode_back(fit: Callable[..., Any], reviews
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             pl_module.encoder.backbone.wte.eval()
 
-    watch, _ = fit(Freeze(), LinearProbe(["CR"], str(reviews), every_n_steps=1, kfold=3, workers=1), max_steps=2)
+    watch, _ = fit(
+        Freeze(), LinearProbe(["CR"], str(reviews), every_n_steps=1, kfold=3, workers=1), max_steps=2
+    )
     frozen = {name for name, training in watch.modes[-1].items() if not training}
     assert frozen == {"encoder.backbone.wte"}
 
@@ -154,6 +162,7 @@ def test_what_it_lacks_is_missed_before_the_first_step(
     assert watch.losses == []
 
 
+@pytest.mark.slow
 def test_on_two_ranks(
     cpt: Callable[..., Any], recipe: Callable[..., Path], reviews: Path, tmp_path: Path
 ) -> None:
