@@ -17,7 +17,7 @@ import numpy as np
 from eval_suite.errors import EvalError, did_you_mean
 from eval_suite.vectors import checked
 
-_BATCH = 64  # a batch's shape moves the last bit of a float, and that moves a probe's digits: one size for all
+_BATCH = 64  # fixed: the shape of a batch moves the last bit of a float, and that moves a probe's digits
 _SAMPLE = [".", "A good film .", "return x[0] if x else None", "Sort the list; then reverse it. " * 20]
 
 
