@@ -31,6 +31,7 @@ from lightning_cpt.ragged import Ragged
 from lightning_cpt.tokenization import SIDES, PairTokenizer, Side
 
 _SLICE = 16384  # texts that `encode` holds as token ids at a time
+_CPU_TOKENS = 2048  # a chunk whose activations stay in a CPU's cache: 1.35x as fast as 16384 (MiniLM, one core)
 
 
 class TextEncoder(nn.Module):
@@ -162,13 +163,14 @@ class TextEncoder(nn.Module):
         if isinstance(texts, str):
             raise ConfigError("texts: a list of strings is needed, not one string")
         out = np.empty((len(texts), self.dim), np.float32)
+        budget = min(self.chunk_tokens, _CPU_TOKENS) if self.device.type == "cpu" else self.chunk_tokens
         training = [part for part in self.modules() if part.training]
         self.eval()
         try:
             with torch.no_grad(), tqdm(total=len(texts), unit="text", disable=not progress) as bar:
                 for start in range(0, len(texts), _SLICE):
                     batch = self.tokenization(texts[start : start + _SLICE], side)
-                    for index in plan_chunks(batch.lengths, self.chunk_tokens):
+                    for index in plan_chunks(batch.lengths, budget):
                         vectors = self._encode_chunk(batch.select(index).to(self.device))
                         out[start + index.numpy()] = vectors.float().cpu().numpy()
                         bar.update(len(index))
