@@ -31,7 +31,7 @@ from lightning_cpt.ragged import Ragged
 from lightning_cpt.tokenization import SIDES, PairTokenizer, Side
 
 _SLICE = 16384  # texts that `encode` holds as token ids at a time
-_CPU_TOKENS = 2048  # a chunk whose activations stay in a CPU's cache: 1.35x as fast as 16384 (MiniLM, one core)
+_CPU_TOKENS = 2048  # activations that stay in a CPU's cache: 1.35x as fast as 16384 (MiniLM, one core)
 
 
 class TextEncoder(nn.Module):
