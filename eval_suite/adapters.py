@@ -150,6 +150,10 @@ def _import(module_name: str, rest: str) -> Any:
         raise EvalError(
             f"encoder 'py:{rest}': module {module_name!r} needs {error.name!r}, which is missing"
         ) from error
+    except Exception as error:  # whatever the user's module does when it is imported
+        raise EvalError(
+            f"encoder 'py:{rest}': module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _positional(function: Any) -> int:

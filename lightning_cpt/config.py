@@ -102,6 +102,7 @@ def explain(message: str, parser: ArgumentParser) -> str:
         return _no_such_key(".".join(part for part in parts if part), _class_in(message), parser)
     text = _plain(re.sub(r'[Pp]arser key "[^"]+":', "", message))
     text = text.replace("Problems parsing config:", "--config: not readable as YAML:")
+    text = text.replace("Unexpected config:", "--config: a recipe is a mapping of keys, not")
     return f"{where}: {text}" if where else text
 
 

@@ -172,3 +172,16 @@ def _check_texts(texts: Sequence[str]) -> None:
     for at, text in enumerate(texts):
         if not isinstance(text, str):
             raise ConfigError(f"texts[{at}]: {type(text).__name__} is not a string")
+        if not is_unicode(text):
+            raise ConfigError(f"texts[{at}]: holds half of a surrogate pair, which is no character")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether the text can be written as UTF-8: JSON's escapes can smuggle in halves of surrogate pairs."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -18,7 +18,7 @@ from data_prep.shards import PairShards
 from lightning_cpt.data.batch import PairBatch, make_batch
 from lightning_cpt.data.loader import Records
 from lightning_cpt.errors import ConfigError
-from lightning_cpt.tokenization import PairTokenizer
+from lightning_cpt.tokenization import PairTokenizer, is_unicode
 
 
 class Source(Protocol):
@@ -121,15 +121,16 @@ def read_texts(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise ConfigError(f"data.predict: {path} is neither a split of data.folder nor a file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 (byte {error.start}); convert it first") from None
     records: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                records.append(_text_record(line, f"{path}:{number}", str(number)))
-                if records[-1].keys() != records[0].keys():
-                    raise ConfigError(
-                        f"{path}:{number}: other sides than in line 1; every line needs the same"
-                    )
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            records.append(_text_record(line, f"{path}:{number}", str(number)))
+            if records[-1].keys() != records[0].keys():
+                raise ConfigError(f"{path}:{number}: other sides than in line 1; every line needs the same")
     if not records:
         raise ConfigError(f"data.predict: {path} is empty")
     return records
@@ -143,4 +144,7 @@ def _text_record(line: str, where: str, default_id: str) -> dict[str, Any]:
     sides = {side: record[side] for side in ("x", "y") if side in record} if isinstance(record, dict) else {}
     if not sides or not all(isinstance(text, str) for text in sides.values()):
         raise ConfigError(f'{where}: needs {{"x": text}}, {{"y": text}} or both')
+    for side, text in sides.items():
+        if not is_unicode(text):
+            raise ConfigError(f"{where}: {side} holds half of a surrogate pair, which is no character")
     return {"id": str(record.get("id", default_id)), **sides}

@@ -200,3 +200,10 @@ def test_an_unknown_sentence_transformer_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(EvalError, match="no folder with a model") as error:
         load_encoder(f"st:{tmp_path}")  # there, but empty
     assert "\n" not in str(error.value)
+
+
+def test_a_module_that_does_not_parse_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "does_not_parse.py").write_text("def f(:\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EvalError, match="'does_not_parse' cannot be imported: SyntaxError"):
+        load_encoder("py:does_not_parse:f")

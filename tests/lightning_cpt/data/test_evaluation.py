@@ -89,3 +89,23 @@ def test_bad_texts_are_named(tmp_path: Path, content: str, message: str) -> None
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.predict: .*tests\.jsonl is neither a split .* nor a file"):
         read_texts(tmp_path / "tests.jsonl")
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "latin.jsonl"
+    path.write_bytes('{"x": "caf\xe9"}\n'.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"latin\.jsonl: not UTF-8"):
+        read_texts(path)
+
+
+def test_half_a_surrogate_pair_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "half.jsonl"
+    path.write_text('{"x": "ok"}\n{"x": "a\\ud800b"}\n')
+    with pytest.raises(ConfigError, match=r"half\.jsonl:2: x holds half of a surrogate pair"):
+        read_texts(path)
+
+
+def test_a_byte_order_mark_and_line_separators_inside_texts_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "bom.jsonl"
+    path.write_text('\ufeff{"x": "a\u2028b"}\n', encoding="utf-8")
+    assert [record["x"] for record in read_texts(path)] == ["a\u2028b"]
