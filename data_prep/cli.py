@@ -19,6 +19,13 @@ def add_commands(subparsers: Any) -> None:
     _add_tokenizer(commands)
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: must be 1 or more")
+    return number
+
+
 def _leaf(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(func=_run(name))
@@ -93,7 +100,7 @@ def _add_code(commands: Any) -> None:
         help="drop a training function that shares this part (Jaccard) of its 5-token shingles with a held-out one (default: %(default)s)",
     )
     parser.add_argument(
-        "--processes", type=int, default=2, metavar="N", help="worker processes (default: %(default)s)"
+        "--processes", type=_positive, default=2, metavar="N", help="worker processes (default: %(default)s)"
     )
 
 
@@ -154,7 +161,9 @@ def _add_inspection(commands: Any) -> None:
     )
     head = _leaf(commands, "head", "print the first pairs")
     head.add_argument("folder", **folder)
-    head.add_argument("-n", type=int, default=5, metavar="N", help="pairs per split (default: %(default)s)")
+    head.add_argument(
+        "-n", type=_positive, default=5, metavar="N", help="pairs per split (default: %(default)s)"
+    )
     _leaf(commands, "verify", "check every byte; names what is damaged").add_argument("folder", **folder)
     _leaf(
         commands, "index", "make lost .idx files and manifests anew, or index WebDataset tars"

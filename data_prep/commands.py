@@ -67,6 +67,8 @@ def pairs(args: argparse.Namespace) -> int:
     report = Report()
     with _bar(unit=" rows", desc="reading") as bar:
         columns = {"x_column": args.x_column, "y_column": args.y_column}
+        if args.x_column == args.y_column:
+            raise DataError(f"--x-column and --y-column: both are {args.x_column!r}; a pair needs two")
         found = list(read_pairs(args.paths, report, **columns, on_row=bar.update))
     return _publish(args, drop_duplicates(_split(args, found, "document"), report), report, "pairs")
 

@@ -25,6 +25,9 @@ def drop_duplicates(splits: dict[str, list[Pair]], report: Report) -> dict[str, 
 
     Of two equal ones, the test split's wins, then the validation split's, then the smaller id: the outcome does
     not depend on the order of the pairs. Each split is returned in the order of the ids.
+
+    Raises:
+        DataError: two pairs that differ in x and in y have the same id.
     """
     seen: dict[str, set[int]] = {"id": set(), "x": set(), "y": set()}
     kept: dict[str, list[Pair]] = {name: [] for name in splits}
@@ -32,6 +35,11 @@ def drop_duplicates(splits: dict[str, list[Pair]], report: Report) -> dict[str, 
         for pair in sorted(splits[name], key=lambda pair: (pair.id, pair.x, pair.y)):
             keys = {"id": _key(pair.id), "x": _key(pair.x), "y": _key(pair.y)}
             known = [field for field in keys if keys[field] in seen[field]]
+            if known == ["id"]:
+                raise DataError(
+                    f"id {pair.id!r}: two different pairs have it; give inputs of different names (or an id column "
+                    "without repeats), so that neither is lost"
+                )
             if known:
                 what = "pair" if {"x", "y"} <= set(known) else known[0]
                 report.dropped[f"duplicate {what}"] += 1

@@ -31,8 +31,11 @@ def split_pairs(
     Raises:
         DataError: a named group has no pairs, is in both lists, or the fractions leave no training split.
     """
-    if min(test_fraction, validation_fraction) < 0 or test_fraction + validation_fraction >= 1:
-        raise DataError(f"split fractions {test_fraction} and {validation_fraction}: must sum to less than 1")
+    fractions = (test_fraction, validation_fraction)
+    if not (all(fraction >= 0 for fraction in fractions) and sum(fractions) < 1):  # not: NaN compares false
+        raise DataError(
+            f"split fractions {test_fraction} and {validation_fraction}: each 0 or more, they must sum to less than 1"
+        )
     if both := sorted(set(holdout) & set(validation)):
         raise DataError(f"{both[0]}: named for both test and validation; a group belongs to one")
     splits: dict[str, list[Pair]] = {name: [] for name in SPLITS}

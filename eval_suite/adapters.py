@@ -113,7 +113,13 @@ class CallableEncoder:
         if source and Path(source).is_file():
             digest.update(Path(source).read_bytes())
         for side in ("x", "y"):
-            digest.update(checked(self.name, self.encode(_SAMPLE, side), _SAMPLE).tobytes())
+            try:
+                vectors = self.encode(_SAMPLE, side)
+            except Exception as error:  # whatever the user's function does
+                raise EvalError(
+                    f"encoder {self.name}: failed on a list of {len(_SAMPLE)} texts: {type(error).__name__}: {error}"
+                ) from error
+            digest.update(checked(self.name, vectors, _SAMPLE).tobytes())
         return digest.hexdigest()
 
 

@@ -126,13 +126,21 @@ def build_model(
     """
     from transformers import AutoModel
 
+    if type(config).__module__.partition(".")[0] == "transformers_modules":
+        raise ConfigError(
+            f"backbone: {config.model_type} is code of its own repository, not of transformers; its checkpoints could "
+            "not be opened again, so it is not supported yet"
+        )
     if attention != "backbone":
         # Decoders look at `is_causal`, encoders at `is_decoder`; `looks_ahead` checks what came of it.
         config.is_causal = attention == "causal"
         config.is_decoder = attention == "causal"
     options: dict[str, Any] = {"dtype": torch.float32, "trust_remote_code": trust_remote_code}
     if backbone is None:
-        model = AutoModel.from_config(config, **options)
+        try:
+            model = AutoModel.from_config(config, **options)
+        except (ValueError, AssertionError, TypeError, ZeroDivisionError) as error:
+            raise ConfigError(f"config: {config.model_type} cannot be built so: {error}") from error
     else:
         model, report = hub.load(
             "backbone",

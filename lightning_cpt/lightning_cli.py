@@ -156,12 +156,16 @@ class CptCLI(LightningCLI):
             raise ConfigError(
                 "trainer.max_steps: missing; say for how many steps to train (or trainer.max_epochs)"
             )
+        _check_counts(config)
         config.run.folder = str(self._run_folder())
         self.parser.add_instantiator(self._make_encoder, TextEncoder, subclasses=True)
         self.parser.add_instantiator(_make_loss, InfoNCE, subclasses=True)
 
     def _run_folder(self) -> Path:
         config = self.config[self.verb]
+        saved = (self.saved_config.get("run") or {}).get("folder")
+        if config.ckpt_path and config.run.folder == saved and Path(config.ckpt_path).name == "last.ckpt":
+            return Path(config.ckpt_path).parent  # the run's own folder, from wherever the command is given
         folder = Path(config.run.folder or f"runs/{Path(self.recipe).stem if self.recipe else 'run'}")
         if self.verb != "fit" or config.ckpt_path or not (folder / "last.ckpt").exists():
             return folder
@@ -222,16 +226,41 @@ class CptCLI(LightningCLI):
                 ) from error
         return CSVLogger(config.folder, name="logs", flush_logs_every_n_steps=1)
 
+    def _check_end(self) -> None:
+        done, steps = self.saved.get("global_step", 0), self.trainer.max_steps
+        if 0 < steps <= done and self.config[self.verb].ckpt_path:
+            raise ConfigError(
+                f"trainer.max_steps: {steps}, and the checkpoint is at step {done} already; give a higher number to go on"
+            )
+
     def after_instantiate_classes(self) -> None:
         """Find what is wrong while there is one process: each further one would report it again."""
         self.datamodule.check(self.verb, self.trainer.world_size)
         if self.verb == "fit":
+            self._check_end()
             check_precision(self.trainer.precision)
             weights = sum(p.numel() for p in self.model.parameters())
             pairs = self.datamodule.splits["train"].count
             _say(
                 f"{weights / 1e6:.1f} M weights, {pairs} training pairs, run folder {self.config[self.verb].run.folder}"
             )
+
+
+def _check_counts(config: Any) -> None:
+    """Refuse what Lightning would divide by, or what would take the order of the data from our loader.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    options = config.trainer
+    for key in ("log_every_n_steps", "accumulate_grad_batches", "val_check_interval"):
+        if options.get(key) is not None and not options[key] > 0:
+            raise ConfigError(f"trainer.{key}: {options[key]} is not above 0")
+    if config.run.checkpoint_every < 1:
+        raise ConfigError(f"run.checkpoint_every: {config.run.checkpoint_every} is not 1 or more")
+    for key in ("overfit_batches", "reload_dataloaders_every_n_epochs"):
+        if options.get(key):
+            raise ConfigError(f"trainer.{key}: does not go with a resumable stream of batches; leave it out")
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -51,12 +51,15 @@ class ContrastiveModule(LightningModule):
         super().__init__()
         self.encoder = encoder
         self.loss = InfoNCE() if loss is None else loss
+        _check_range("learning_rate", learning_rate, learning_rate >= 0, "0 or more")
+        _check_range("weight_decay", weight_decay, weight_decay >= 0, "0 or more")
+        _check_range("betas", betas, all(0 <= beta < 1 for beta in betas), "from 0 to below 1")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.betas = betas
         self.warmup_steps = warmup_steps
         self.final_fraction = final_fraction
-        self._speed = Speed()
+        self.speed = Speed()
         self._pool: list[tuple[Tensor, Tensor]] = []  # embedded batches of the validation or test pool
 
     def setup(self, stage: str) -> None:
@@ -86,13 +89,13 @@ class ContrastiveModule(LightningModule):
             )
 
     def on_train_start(self) -> None:
-        self._speed.restart()
+        self.speed.restart()
         _count_resumed_epoch(self.trainer.fit_loop)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         self._seed_step(batch_idx)
         contrast: Contrast = self.loss(*self._embed(batch.parts()))
-        self._speed.add(batch)
+        self.speed.add(batch)
         if (self.global_step + 1) % self._log_every == 0:
             self._log_step(batch, contrast)
         return contrast.loss
@@ -120,7 +123,7 @@ class ContrastiveModule(LightningModule):
             "train/accuracy_y_to_x": contrast.accuracy_y_to_x,
             "train/padding": padding_share(Ragged.cat(batch.parts()), self.encoder.chunk_tokens),
         }
-        pairs, tokens = self._speed.rates()
+        pairs, tokens = self.speed.rates()
         rest: dict[str, Any] = {
             "train/scale": self.loss.scale.detach(),
             "train/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
@@ -144,7 +147,7 @@ class ContrastiveModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self._score_pool("val")
-        self._speed.restart()
+        self.speed.restart()
 
     def on_test_epoch_end(self) -> None:
         self._score_pool("test")
@@ -190,6 +193,11 @@ def _count_resumed_epoch(loop: Any) -> None:
     if loop.restarted_mid_epoch and progress.current.ready == progress.current.processed:
         progress.increment_ready()
         progress.increment_started()
+
+
+def _check_range(key: str, value: Any, good: bool, need: str) -> None:
+    if not good:
+        raise ConfigError(f"model.{key}: {value} is not {need}")
 
 
 def check_precision(precision: str) -> None:

@@ -19,7 +19,7 @@ from lightning_cpt.data.order import WINDOW_CHUNKS, EpochOrder, batches_per_epoc
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.tokenization import PairTokenizer
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class Records:
@@ -106,6 +106,8 @@ class TrainingBatches(Dataset[PairBatch | DataError]):
             "seed": self.seed,
             "window_chunks": self.window_chunks,
             "token_dropout": self.token_dropout,
+            "hard_negatives": self._hard_negatives,
+            "tokenization": self._tokenizer.fingerprint,
         }
 
     def positions(self, number: int) -> np.ndarray:
@@ -213,6 +215,11 @@ class PairLoader:
             return (
                 f"data.folder: {self.batches.shards.folder} (fingerprint {now}) is not the data of the checkpoint "
                 f"({then}); name the folder it was trained on, or start a new run"
+            )
+        if field == "tokenization":
+            return (
+                "model.encoder: tokenizer, delimiters, lengths or drop_repeats are not the checkpoint's; leave them, or "
+                "start a new run"
             )
         return f"data.{field}: {now}, but the checkpoint was made with {then}; leave it at {then}, or start a new run"
 

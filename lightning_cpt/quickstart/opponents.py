@@ -13,12 +13,14 @@ from lightning_cpt.tokenization import PairTokenizer
 
 
 class RandomBag:
-    """Sum of (1 + log tf) idf times a random vector per token: all that words alone give, nothing learned.
+    """Sum of (1 + log tf) idf times a random vector per token: what words alone give, nothing learned.
+
+    Wide enough that it is close to the exact TF-IDF cosine: random vectors of few dimensions get in each other's way.
 
     An encoder by eval_suite's protocol.
 
     Args:
-        tokenizer: The trained encoder's own.
+        tokenizer: Our own, with repeats kept: they are the tf.
         documents: Texts that the document frequencies are counted in, all from the training split.
         width: Width of the vectors.
         seed: Seed of the vectors.
@@ -27,7 +29,7 @@ class RandomBag:
     name = "random bag, IDF-weighted"
 
     def __init__(
-        self, tokenizer: PairTokenizer, documents: Iterable[Sequence[str]], width: int, seed: int = 0
+        self, tokenizer: PairTokenizer, documents: Iterable[Sequence[str]], width: int = 4096, seed: int = 0
     ) -> None:
         self._tokenizer = tokenizer
         counts, total = np.zeros(len(tokenizer)), 0

@@ -28,6 +28,7 @@ from lightning_cpt.quickstart.opponents import RandomBag
 from lightning_cpt.quickstart.page import page
 from lightning_cpt.quickstart.pictures import Bar, Curve, draw
 from lightning_cpt.quickstart.place import SEED, Place
+from lightning_cpt.tokenization import PairTokenizer
 
 POOL = 1000
 SHOWN = 8  # example queries on the page
@@ -56,7 +57,7 @@ def write_report(place: Place, *, with_senteval: bool, began: float) -> None:
     trained = TextEncoder.load(place.checkpoint)
     before, after = quiet(TextEncoder(**place.encoder)), quiet(trained)
     train = list(splits["train"])
-    bag = RandomBag(trained.tokenization, ([r["x"], r["y"]] for r in train), trained.dim, SEED)
+    bag = RandomBag(PairTokenizer(place.tokenizer), ([r["x"], r["y"]] for r in train), seed=SEED)
     searched = {
         "after training": measure.search(after, pool),
         "BM25": lexical_search([r["x"] for r in pool], [r["y"] for r in pool]),
@@ -83,12 +84,15 @@ def write_report(place: Place, *, with_senteval: bool, began: float) -> None:
 def scores(searched: dict[str, PoolScore]) -> dict[str, Any]:
     """MRR of each contestant in 0..1, and the paired difference to BM25 with its 95 % interval."""
     after, bm25 = searched["after training"], searched["BM25"]
+    bag = searched["random bag, IDF"]
     difference, low, high = paired_bootstrap(after.reciprocal_ranks, bm25.reciprocal_ranks, SEED)
+    _, bag_low, bag_high = paired_bootstrap(after.reciprocal_ranks, bag.reciprocal_ranks, SEED)
     return {
         "mrr_before": searched["before training"].mrr,
         "mrr_after": after.mrr,
         "mrr_bm25": bm25.mrr,
-        "mrr_bag": searched["random bag, IDF"].mrr,
+        "mrr_bag": bag.mrr,
+        "mrr_minus_bag": [bag_low, bag_high],
         "mrr_minus_bm25": [low, high],
         "mrr_minus_bm25_mean": difference,
         "mrr_after_interval": list(bootstrap_interval(after.reciprocal_ranks, SEED)),
@@ -193,11 +197,13 @@ def _write(
 def summary(report: dict[str, Any]) -> list[tuple[str, str]]:
     """The report's lines for people: what was measured, and the number."""
     low, high = report["mrr_minus_bm25"]
+    bag_low, bag_high = report["mrr_minus_bag"]
     rows = [
         ("code search (MRR), after training", f"{report['mrr_after']:.3f}"),
         ("code search, BM25", f"{report['mrr_bm25']:.3f}"),
         ("  after training minus BM25, 95 % interval", f"{low:+.3f} to {high:+.3f}"),
         ("code search, untrained bag of vectors, IDF", f"{report['mrr_bag']:.3f}"),
+        ("  after training minus bag, 95 % interval", f"{bag_low:+.3f} to {bag_high:+.3f}"),
         ("code search, before training", f"{report['mrr_before']:.3f}"),
         ("sub-package probe, after training", f"{report['probe_after']:.1f} %"),
         ("sub-package probe, before (chance 5 %)", f"{report['probe_before']:.1f} %"),

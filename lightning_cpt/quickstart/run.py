@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import DataError
+from data_prep.files import write_atomic
 from data_prep.shards import open_splits
 from lightning_cpt.checkpoint import read_checkpoint
 from lightning_cpt.errors import ConfigError
@@ -68,9 +69,17 @@ def _check_versions(out: Path) -> None:
     """Numbers of two environments must not meet in one report."""
     path, now = out / "versions.json", corpus.versions()
     if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
-    then = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, (json.dumps(now, indent=1) + "\n").encode())
+        except OSError as error:
+            raise ConfigError(
+                f"--out: {out} cannot be written ({error.strerror}); name another folder"
+            ) from error
+    try:
+        then = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: damaged; remove {out} and start again") from error
     other = [name for name in now if then.get(name) != now[name]]
     if other:
         name = other[0]

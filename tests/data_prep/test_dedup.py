@@ -36,8 +36,10 @@ def test_one_of_equals_is_kept_and_the_held_out_one_first() -> None:
     assert report.dropped == {"duplicate pair": 1, "duplicate y": 1, "duplicate x": 1}
 
 
-def test_equal_ids_are_one() -> None:
-    kept = drop_duplicates({"train": [Pair("a", "x2", "y2"), Pair("a", "x1", "y1")]}, Report())
+def test_equal_ids_of_different_pairs_are_an_error_and_no_loss() -> None:
+    with pytest.raises(DataError, match="'a': two different pairs"):
+        drop_duplicates({"train": [Pair("a", "x2", "y2"), Pair("a", "x1", "y1")]}, Report())
+    kept = drop_duplicates({"train": [Pair("a", "x1", "y1"), Pair("a", "x1", "y1")]}, Report())
     assert [pair.x for pair in kept["train"]] == ["x1"]
 
 

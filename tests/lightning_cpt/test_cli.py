@@ -71,6 +71,19 @@ def test_an_unknown_command(mistake: Callable[..., str]) -> None:
 
 PROBE = {"class_path": "lightning_cpt.callbacks.linear_probe.LinearProbe"}
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "negative learning rate": ({"model.learning_rate": -1.0}, "model.learning_rate: -1.0 is not 0 or more"),
+    "negative decay": ({"model.weight_decay": -1.0}, "model.weight_decay: -1.0 is not 0 or more"),
+    "beta of two": ({"model.betas": [0.9, 2.0]}, "model.betas: (0.9, 2.0) is not from 0 to below 1"),
+    "never log": ({"trainer.log_every_n_steps": 0}, "trainer.log_every_n_steps: 0 is not above 0"),
+    "never save": ({"run.checkpoint_every": 0}, "run.checkpoint_every: 0 is not 1 or more"),
+    "overfit": (
+        {"trainer.overfit_batches": 1},
+        "trainer.overfit_batches: does not go with a resumable stream",
+    ),
+    "reload": (
+        {"trainer.reload_dataloaders_every_n_epochs": 1},
+        "trainer.reload_dataloaders_every_n_epochs: does not go with a resumable stream",
+    ),
     "misspelt at the top": (
         {"modle.learning_rate": 1.0},
         "modle.learning_rate: no such key; did you mean model.learning_rate?",

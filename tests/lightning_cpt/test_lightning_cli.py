@@ -202,3 +202,31 @@ def test_ctrl_c_before_the_first_checkpoint_says_so(
         assert "; go on as this time: cpt fit --ckpt_path run/last.ckpt\n" in capsys.readouterr().err
     finally:
         sys.path.remove(str(Path.cwd()))
+
+
+def test_a_run_that_has_ended_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = trained.read_bytes()
+    assert main(["fit", "--ckpt_path", str(trained)]) == 2
+    assert re.search(
+        r"trainer.max_steps: \d+, and the checkpoint is at step \d+ already", capsys.readouterr().err
+    )
+    assert trained.read_bytes() == before
+
+
+def test_a_run_goes_on_in_its_own_folder_from_wherever_it_is_called(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = torch.load(trained, weights_only=True)["global_step"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert main(["fit", "--ckpt_path", "../run/last.ckpt", f"--trainer.max_steps={step + 1}"]) == 0
+    assert torch.load(trained, weights_only=True)["global_step"] == step + 1
+    assert not list(elsewhere.iterdir())
+
+
+def test_another_tokenisation_is_no_continuation(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    step = torch.load(trained, weights_only=True)["global_step"]
+    other = ["--data.hard_negatives=2", f"--trainer.max_steps={step + 1}"]
+    assert main(["fit", "--ckpt_path", str(trained), *other]) == 2
+    assert "data.hard_negatives: 2, but the checkpoint was made with 0" in capsys.readouterr().err
