@@ -14,8 +14,8 @@ def write_start(folder: Path, *, vocabulary: int, width: int, heads: int, positi
 
     A GPT's usual start mixes the tokens through two random matrices, and a short training spends its time on
     undoing that. Here values and output projection are the identity, all positions begin equal, and the queries
-    are near zero: the attention begins uniform and learns which tokens count. In trials this start reached in
-    35 steps what the usual one had not reached in 140.
+    are near zero: the attention begins uniform and learns which tokens count. In trials this start found
+    more after 35 steps (MRR 0.55 on the tuning packages) than the usual one after 70 (0.47).
 
     Args:
         folder: Gets config.json and model.safetensors, as ``AutoModel.from_pretrained`` reads them.
