@@ -15,6 +15,8 @@ def add_commands(subparsers: Any) -> None:
     _add_code(commands)
     _add_text(commands)
     _add_pairs(commands)
+    _add_nli(commands)
+    _add_triples(commands)
     _add_inspection(commands)
     _add_tokenizer(commands)
 
@@ -41,7 +43,8 @@ def _run(name: str) -> Callable[[argparse.Namespace], int]:
     return run
 
 
-def _add_output(parser: argparse.ArgumentParser, group: str) -> None:
+def _add_output(parser: argparse.ArgumentParser, group: str, drawn: str | None = None) -> None:
+    """``group`` is what --holdout names; ``drawn``, where that is another thing, what the fractions draw from."""
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="gets train/, validation/ and test/"
     )
@@ -49,7 +52,8 @@ def _add_output(parser: argparse.ArgumentParser, group: str) -> None:
     names = {"nargs": "+", "default": [], "metavar": "NAME"}
     parser.add_argument("--holdout", **names, help=f"the test split: {group}s by name")  # type: ignore[arg-type]
     parser.add_argument("--validation", **names, help=f"the validation split: {group}s by name")  # type: ignore[arg-type]
-    unless = f"part of the {group}s, by their names' hash, unless named (default: %(default)s)"
+    drawn = drawn or f"{group}s, by their names' hash"
+    unless = f"part of the {drawn}, unless named (default: %(default)s)"
     parser.add_argument(
         "--test-fraction", type=float, default=0.05, metavar="F", help=f"test split: {unless}"
     )
@@ -147,6 +151,48 @@ def _add_pairs(commands: Any) -> None:
     )
     parser.add_argument(
         "--y-column", default="y", metavar="NAME", help="column of the document side (default: %(default)s)"
+    )
+
+
+def _add_nli(commands: Any) -> None:
+    parser = _leaf(
+        commands,
+        "nli",
+        "premise -> entailed hypothesis, its contradictions as negatives, out of SNLI, MNLI or SentEval's SNLI",
+    )
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help=".jsonl files, s1.NAME files, or folders of them"
+    )
+    _add_output(parser, "file", "premises, by their hash")
+    parser.add_argument(
+        "--keep-without-negatives",
+        action="store_true",
+        help="keep premises that nothing contradicts; their pairs have no negatives",
+    )
+
+
+def _add_triples(commands: Any) -> None:
+    parser = _leaf(
+        commands, "triples", "query -> positive with hard negatives, out of MS MARCO's triples or jsonl"
+    )
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help=".tsv of query, positive, negative (texts, or ids), or .jsonl with these keys",
+    )
+    _add_output(parser, "file", "queries, by their hash")
+    parser.add_argument("--queries", type=Path, metavar="FILE", help="id and text of the queries, for ids")
+    parser.add_argument(
+        "--collection", type=Path, metavar="FILE", help="id and text of the passages, for ids"
+    )
+    parser.add_argument(
+        "--max-negatives",
+        type=_positive,
+        default=7,
+        metavar="N",
+        help="negatives kept of each query and positive, the first ones (default: %(default)s)",
     )
 
 

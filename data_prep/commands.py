@@ -73,6 +73,64 @@ def pairs(args: argparse.Namespace) -> int:
     return _publish(args, drop_duplicates(_split(args, found, "document"), report), report, "pairs")
 
 
+def nli(args: argparse.Namespace) -> int:
+    """Bring the judgements of each premise together; split by file or premise."""
+    from data_prep.nli import read_nli
+
+    _check_out(args)
+    report = Report()
+    with _bar(unit=" rows", desc="reading") as bar:
+        options = {"keep_without_negatives": args.keep_without_negatives, **_named(args)}
+        found = read_nli(args.paths, report, on_row=bar.update, **options)
+    return _publish(args, _split_triplets(args, found, report), report, "nli")
+
+
+def triples(args: argparse.Namespace) -> int:
+    """Bring the negatives of each query and positive together; split by file or query."""
+    from data_prep.triples import read_triples
+
+    _check_out(args)
+    report = Report()
+    texts = _tables(args)
+    with _bar(unit=" rows", desc="reading") as rows, _bar(unit=" pairs", desc="gathering") as made:
+        options = {"max_negatives": args.max_negatives, **_named(args)}
+        found = read_triples(
+            args.paths, report, texts=texts, on_row=rows.update, on_pair=made.update, **options
+        )
+    return _publish(args, _split_triplets(args, found, report), report, "triples")
+
+
+def _tables(args: argparse.Namespace) -> Any:
+    """The texts behind ids, where both tables are given."""
+    from data_prep.lookup import Lookup
+    from data_prep.triples import Texts
+
+    if args.queries is None and args.collection is None:
+        return None
+    if args.queries is None or args.collection is None:
+        given = "queries" if args.collection is None else "collection"
+        raise DataError(f"--{given}: ids need both tables, --queries and --collection")
+    with _bar(unit=" texts", desc="indexing") as bar:
+        return Texts(*(Lookup(path, bar.update) for path in (args.queries, args.collection)))
+
+
+def _named(args: argparse.Namespace) -> dict[str, list[str]]:
+    return {"holdout": args.holdout, "validation": args.validation}
+
+
+def _split_triplets(args: argparse.Namespace, pairs: list[Pair], report: Report) -> dict[str, list[Pair]]:
+    from data_prep.triplets import split_triplets
+
+    return split_triplets(
+        pairs,
+        report,
+        holdout=args.holdout,
+        validation=args.validation,
+        test_fraction=args.test_fraction,
+        validation_fraction=args.validation_fraction,
+    )
+
+
 def _bar(items: Iterable[Any] | None = None, **options: Any) -> Any:
     """A progress bar on stderr, redrawn once a second: a log file stays readable."""
     return tqdm(items, mininterval=1.0, **options)

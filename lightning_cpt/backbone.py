@@ -169,15 +169,23 @@ def _check_complete(backbone: str, missing: Iterable[str]) -> None:
 def most_positions(model: nn.Module) -> int | None:
     """Longest sequence that the model has positions for, None where nothing limits it."""
     config: Any = model.config
-    limit = getattr(config, "max_position_embeddings", None)
+    limit: int | None = getattr(config, "max_position_embeddings", None)
+    table = _offset_positions(model)
+    return limit if table is None else table.num_embeddings - first_position(model)
+
+
+def first_position(model: nn.Module) -> int:
+    """Number of a sequence's first place: RoBERTa counts from behind its padding index."""
+    table = _offset_positions(model)
+    return 0 if table is None else int(table.padding_idx or 0) + 1
+
+
+def _offset_positions(model: nn.Module) -> nn.Embedding | None:
     for name, part in model.named_modules():
-        if (
-            name.endswith("position_embeddings")
-            and isinstance(part, nn.Embedding)
-            and part.padding_idx is not None
-        ):
-            return part.num_embeddings - part.padding_idx - 1  # RoBERTa counts from behind its padding index
-    return limit
+        embeds = name.endswith("position_embeddings") and isinstance(part, nn.Embedding)
+        if embeds and part.padding_idx is not None:
+            return part
+    return None
 
 
 def output_width(model: nn.Module) -> int:
@@ -217,3 +225,10 @@ def check_attention(model: nn.Module, attention: Attention) -> bool:
             "use attention: backbone, or another backbone"
         )
     return causal
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """The model's layers: the members of its largest list of modules."""
+    lists = [part for part in model.modules() if isinstance(part, nn.ModuleList)]
+    largest = max(lists, key=lambda part: sum(p.numel() for p in part.parameters()), default=None)
+    return [] if largest is None else list(largest)

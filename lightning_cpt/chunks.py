@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from lightning_cpt.gather import exchange_counts
+from lightning_cpt.memory import ActivationMemory
 from lightning_cpt.ragged import Ragged
+
+Forward = Callable[[Ragged], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one forward pass computed, and what its backward pass will compute again.
+
+    Args:
+        sequences: sequences encoded.
+        tokens: their tokens.
+        padded_tokens: tokens that went through the model, padding included.
+        recomputed_tokens: those that the backward pass computes again, padding included.
+        squares: sum of the sequences' squared lengths, to which attention's work is proportional.
+        padded_squares: the same of the padded rows.
+        recomputed_squares: the same of those computed again.
+        skipped_tokens: tokens that the last layer's feed-forward left out, as nobody reads their states.
+        padded_skipped_tokens: the same with padding.
+        recomputed_skipped_tokens: the same of those computed again.
+        chunks: calls of the model.
+        kept_chunks: those that keep their activations.
+    """
+
+    sequences: int
+    tokens: int
+    padded_tokens: int
+    recomputed_tokens: int
+    squares: int
+    padded_squares: int
+    recomputed_squares: int
+    skipped_tokens: int
+    padded_skipped_tokens: int
+    recomputed_skipped_tokens: int
+    chunks: int
+    kept_chunks: int
 
 
 def plan_chunks(lengths: Tensor, token_budget: int) -> list[Tensor]:
@@ -32,8 +70,16 @@ def plan_chunks(lengths: Tensor, token_budget: int) -> list[Tensor]:
 
 
 def encode_in_chunks(
-    forward: Callable[[Ragged], Tensor], batch: Ragged, *, token_budget: int, recompute: bool
-) -> Tensor:
+    forward: Forward,
+    batch: Ragged,
+    *,
+    token_budget: int,
+    memory: ActivationMemory,
+    padding_free: bool = False,
+    tail: bool = False,
+    in_step: bool = False,
+    weights: Callable[[], set[int]] = set,
+) -> tuple[Tensor, Work]:
     """``forward`` over ``batch``, chunk by chunk, rows in the batch's own order.
 
     The result stays in the graph of autograd: one ordinary ``backward`` of a loss over it gives the gradient
@@ -43,17 +89,87 @@ def encode_in_chunks(
         forward: a chunk ``Ragged`` of m sequences -> ``(m, d)``.
         batch: n sequences.
         token_budget: most padded tokens per chunk.
-        recompute: keep only the chunks' results and run each again in the backward pass, with the same
-            dropout: the memory of one chunk instead of all, for a second forward pass.
+        memory: decides how many chunks keep their activations. The others keep only their results and run
+            again in the backward pass, with the same dropout: the memory of one chunk for a second forward pass.
+        padding_free: ``forward`` computes no padding.
+        tail: ``forward`` runs the last feed-forward at the ends of the sequences alone.
+        in_step: run and recompute as many chunks on every rank, since each gathers weights from all of them.
+        weights: addresses of the storages of weights, asked for when a chunk's activations are counted.
 
     Returns:
-        ``(n, d)``.
+        ``(n, d)``, and the work that it is.
     """
-    plan = plan_chunks(batch.lengths, token_budget)
-    order = torch.cat(plan)  # (n,) the batch's positions, chunk behind chunk
-    # A single chunk has to be held whole in the backward pass anyway.
-    again = recompute and len(plan) > 1 and torch.is_grad_enabled()
+    graph = torch.is_grad_enabled()
+    if graph:
+        memory.start(batch.device)
+    plan = plan_chunks(batch.lengths, token_budget) if len(batch) else []
+    order = torch.cat(
+        [torch.empty(0, dtype=torch.int64), *plan]
+    )  # (n,) the batch's positions, chunk behind chunk
+    chunks, dummies = batch.select(order).split([len(index) for index in plan]), 0
+    if in_step:
+        (most,) = _most_of_all_ranks([len(chunks)], batch.device)
+        chunks, dummies = _as_many(chunks, most, batch.device)
+    sizes = [_size(chunk, padding_free) for chunk in chunks]
+    kept = memory.keep(sizes) if graph else len(chunks)
+    if in_step and graph:
+        kept = -_most_of_all_ranks([-kept], batch.device)[0]
     encoded = []
-    for chunk in batch.select(order).split([len(index) for index in plan]):
-        encoded.append(checkpoint(forward, chunk, use_reentrant=False) if again else forward(chunk))
-    return torch.cat(encoded)[order.argsort().to(batch.device)]
+    for number, chunk in enumerate(chunks):
+        if number < len(chunks) - kept:
+            encoded.append(checkpoint(forward, chunk, use_reentrant=False))
+        elif graph and memory.bytes_per_token is None and number == len(chunks) - 1:
+            encoded.append(memory.measure(lambda: forward(chunks[-1]), sizes[-1], weights()))
+        else:
+            encoded.append(forward(chunk))
+    work = _account(batch, chunks, sizes, padding_free, kept, tail)
+    return torch.cat(encoded)[(dummies + order.argsort()).to(batch.device)], work
+
+
+def _size(chunk: Ragged, padding_free: bool) -> int:
+    """Tokens that a chunk puts through the model."""
+    return chunk.ids.numel() if padding_free else len(chunk) * int(chunk.lengths.max())
+
+
+def _most_of_all_ranks(numbers: list[int], device: torch.device) -> list[int]:
+    return [max(column) for column in zip(*exchange_counts(numbers, device), strict=True)]
+
+
+def _as_many(chunks: Sequence[Ragged], number: int, device: torch.device) -> tuple[list[Ragged], int]:
+    """The same sequences in ``number`` chunks: the largest are halved, and where no rows are left to part, dummies
+    of one token stand in before the first, which no loss sees; how many of them there are."""
+    parts, dummies = list(chunks), 0
+    while len(parts) + dummies < number:
+        at = max(range(len(parts)), key=lambda i: (len(parts[i]) > 1, parts[i].ids.numel()), default=0)
+        rows = len(parts[at]) if parts else 0
+        if rows > 1:
+            parts[at : at + 1] = parts[at].split([rows // 2, rows - rows // 2])
+        else:
+            dummies += 1
+    dummy = Ragged(torch.ones(1, dtype=torch.int64, device=device), torch.ones(1, dtype=torch.int64))
+    return [dummy] * dummies + parts, dummies
+
+
+def _account(
+    batch: Ragged, chunks: Sequence[Ragged], sizes: Sequence[int], padding_free: bool, kept: int, tail: bool
+) -> Work:
+    squares = [
+        int(chunk.lengths.square().sum()) if padding_free else len(chunk) * int(chunk.lengths.max()) ** 2
+        for chunk in chunks
+    ]
+    again = len(chunks) - kept
+    rows = [len(chunk) for chunk in chunks]
+    return Work(
+        sequences=len(batch),
+        tokens=batch.ids.numel(),
+        padded_tokens=sum(sizes),
+        recomputed_tokens=sum(sizes[:again]),
+        squares=int(batch.lengths.square().sum()),
+        padded_squares=sum(squares),
+        recomputed_squares=sum(squares[:again]),
+        skipped_tokens=tail * (batch.ids.numel() - len(batch)),
+        padded_skipped_tokens=tail * (sum(sizes) - sum(rows)),
+        recomputed_skipped_tokens=tail * (sum(sizes[:again]) - sum(rows[:again])),
+        chunks=len(chunks),
+        kept_chunks=kept,
+    )

@@ -11,19 +11,25 @@ from importlib import import_module
 from data_prep.errors import DataError
 from eval_suite.errors import EvalError
 from lightning_cpt._version import __version__
-from lightning_cpt.errors import ConfigError
+from lightning_cpt.errors import ConfigError, TrainingError
 
 MISTAKE = 2  # exit status of a user's mistake, as in argparse
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
-# verb: (module that defines it, what it does). The modules under LIGHTNING take the whole command line.
+# verb: (module that defines it, what it does). The modules in WHOLE_LINE take the whole command line.
 LIGHTNING = "lightning_cpt.lightning_cli"
+GRADIENTS = "lightning_cpt.gradients.cli"
+WHOLE_LINE = (LIGHTNING, GRADIENTS)
 VERBS = {
     "prep": ("data_prep.cli", "make shards of pairs out of source trees, documents or tables; look at them"),
     "fit": (LIGHTNING, "train an encoder from a recipe, or go on from a checkpoint"),
     "validate": (LIGHTNING, "score a checkpoint on the validation split's fixed pool"),
     "test": (LIGHTNING, "score a checkpoint on the test split's fixed pool"),
     "predict": (LIGHTNING, "write embeddings and their ids"),
+    "check-gradients": (
+        GRADIENTS,
+        "measure whether a recipe's gradient on several ranks is the full batch's",
+    ),
     "eval": ("eval_suite.cli", "fetch evaluation data, run probes on any encoder"),
     "quickstart": (
         "lightning_cpt.quickstart.cli",
@@ -37,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(arguments)
-    except (ConfigError, DataError, EvalError) as error:
+    except (ConfigError, TrainingError, DataError, EvalError) as error:
         return report(str(error))
     except BrokenPipeError:  # `cpt ... | head`
         sys.stderr.close()
@@ -66,7 +72,7 @@ def _run(arguments: list[str]) -> int:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(f"unknown command {verb!r}; {hint}commands: {', '.join(VERBS)}")
     module = import_module(VERBS[verb][0])
-    if VERBS[verb][0] == LIGHTNING:
+    if VERBS[verb][0] in WHOLE_LINE:
         status: int = module.run(arguments)
         return status
     return _run_argparse(module.add_commands, arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +16,29 @@ import xxhash
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from lightning_cpt.attention import check_padding_free, kernel_runs, packed_inputs, padding_free
 from lightning_cpt.backbone import (
     Attention,
     build_config,
     build_model,
     check_attention,
+    first_position,
     most_positions,
     output_width,
     restore_config,
 )
 from lightning_cpt.checkpoint import read_checkpoint, run_name
-from lightning_cpt.chunks import encode_in_chunks, plan_chunks
+from lightning_cpt.chunks import Work, encode_in_chunks, plan_chunks
 from lightning_cpt.errors import ConfigError
+from lightning_cpt.memory import ActivationMemory, storages
 from lightning_cpt.ragged import Ragged
+from lightning_cpt.start import is_checkpoint, start_from
+from lightning_cpt.tail import Tail
 from lightning_cpt.tokenization import SIDES, PairTokenizer, Side
 
 _SLICE = 16384  # texts that `encode` holds as token ids at a time
+# Keys that say how an encoder computes, not what.
+HOW = ("chunk_tokens", "activation_memory", "padding_free", "compile")
 _CPU_TOKENS = 2048  # activations that stay in a CPU's cache: 1.35x as fast as 16384 (MiniLM, one core)
 
 
@@ -39,6 +47,8 @@ class TextEncoder(nn.Module):
 
     Args:
         backbone: hub name or local folder of any transformers decoder or encoder; null builds it from ``config``.
+            A checkpoint of ``cpt fit`` (a file ending in ``.ckpt``) starts a new run from its encoder: weights,
+            tokenizer and delimiters are the checkpoint's, everything else is this recipe's.
         config: keys laid over the backbone's own configuration, or, without a backbone, all of it, with its
             ``model_type`` (such as ``{model_type: llama, hidden_size: 256}``); ``vocab_size`` comes from the
             tokenizer where it is absent.
@@ -53,7 +63,13 @@ class TextEncoder(nn.Module):
             which a repeat weighs nothing; for small models and bag-like tasks, not for language as such.
         attention: ``backbone`` as it comes, ``causal`` or ``bidirectional``.
         chunk_tokens: most tokens, padding included, that go through the backbone at once.
-        recompute: free each chunk's activations and compute them again in the backward pass: memory for time.
+        activation_memory: memory for the chunks' activations, which are kept for the backward pass as far as they
+            fit and computed again where not: ``8GiB``, ``0`` (recompute all), ``all`` (keep all), or ``auto``:
+            what is free, on CUDA measured in the first step.
+        padding_free: run the backbone on tokens without padding: ``auto`` does so on CUDA in 16-bit mixed
+            precision where the backbone allows it, ``true`` insists, ``false`` sorts and pads.
+        compile: let torch.compile fuse the backbone's kernels: a minute or more at the start for a tenth of each
+            step and upwards; needs a C++ compiler on CPU. Not with fsdp2.
         trust_remote_code: run model code from the hub's repository.
 
     Raises:
@@ -73,33 +89,51 @@ class TextEncoder(nn.Module):
         drop_repeats: bool = False,
         attention: Attention = "backbone",
         chunk_tokens: int = 16384,
-        recompute: bool = True,
+        activation_memory: Literal["auto", "all"] | int | str = "auto",
+        padding_free: Literal["auto"] | bool = "auto",
+        compile: bool = False,
         trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
-        source = tokenizer or backbone
-        if source is None:
-            raise ConfigError("tokenizer: give a folder (`cpt prep tokenizer` makes one) or a hub name")
-        tokenization = PairTokenizer(
-            source,
-            delimiters=delimiters,
-            max_length_x=max_length_x,
-            max_length_y=max_length_y,
-            drop_repeats=drop_repeats,
-            revision=revision if source == backbone else None,
-        )
-        hub: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-        model_config = build_config(
-            backbone, config, vocabulary=len(tokenization), pad_id=tokenization.pad_id, **hub
-        )
-        model = build_model(model_config, backbone if pretrained else None, attention=attention, **hub)
+        if backbone is not None and is_checkpoint(backbone):
+            model, tokenization, name, attention = start_from(
+                backbone,
+                config=config,
+                tokenizer=tokenizer,
+                pretrained=pretrained,
+                revision=revision,
+                max_length={"x": max_length_x, "y": max_length_y},
+                delimiters=delimiters,
+                drop_repeats=drop_repeats,
+                attention=attention,
+            )
+        else:
+            source = tokenizer or backbone
+            if source is None:
+                raise ConfigError("tokenizer: give a folder (`cpt prep tokenizer` makes one) or a hub name")
+            tokenization = PairTokenizer(
+                source,
+                delimiters=delimiters,
+                max_length_x=max_length_x,
+                max_length_y=max_length_y,
+                drop_repeats=drop_repeats,
+                revision=revision if source == backbone else None,
+            )
+            hub: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+            model_config = build_config(
+                backbone, config, vocabulary=len(tokenization), pad_id=tokenization.pad_id, **hub
+            )
+            model = build_model(model_config, backbone if pretrained else None, attention=attention, **hub)
+            name = backbone if backbone and pretrained else f"{model_config.model_type}, untrained"
         self._assemble(
             model,
             tokenization,
-            name=backbone if backbone and pretrained else f"{model_config.model_type}, untrained",
+            name=name,
             attention=attention,
             chunk_tokens=chunk_tokens,
-            recompute=recompute,
+            activation_memory=activation_memory,
+            padding_free=padding_free,
+            compile=compile,
         )
 
     def _assemble(
@@ -110,7 +144,9 @@ class TextEncoder(nn.Module):
         name: str,
         attention: Attention,
         chunk_tokens: int,
-        recompute: bool,
+        activation_memory: Literal["auto", "all"] | int | str,
+        padding_free: Literal["auto"] | bool,
+        compile: bool,
     ) -> None:
         if chunk_tokens < 1:
             raise ConfigError(f"chunk_tokens: {chunk_tokens} is not a positive number of tokens")
@@ -126,25 +162,77 @@ class TextEncoder(nn.Module):
         self.name = name
         self.attention = attention
         self.chunk_tokens = chunk_tokens
-        self.recompute = recompute
+        self.memory = ActivationMemory(activation_memory)
+        self.padding_free = padding_free
+        self.in_step = False  # whether every rank must run as many chunks
+        self.work: Work | None = None  # of the last forward pass
         self.dim = output_width(model)
         # Right padding changes nothing before it under causal attention, so those chunks need no mask. On the
         # meta device nothing can be measured: masked, which is right for both.
         meta = any(p.is_meta for p in model.parameters())
         self._masked = meta or not check_attention(model, attention)
+        self._tail = Tail(model) if not meta else Tail(nn.Identity())
+        self.compiled = compile
+        if compile and not meta:
+            model.compile(dynamic=True)
+        self._unpadded: bool | None = None  # whether the backbone goes without padding, once it was tried
 
     def forward(self, batch: Ragged) -> Tensor:
         """Unit vectors of tokenised texts, with gradients, at least float32: ``(n, dim)``."""
-        return encode_in_chunks(
-            self._encode_chunk, batch, token_budget=self.chunk_tokens, recompute=self.recompute
+        vectors, self.work = encode_in_chunks(
+            self._encode_chunk,
+            batch,
+            token_budget=self.chunk_tokens,
+            memory=self.memory,
+            padding_free=self._goes_without_padding(),
+            tail=self._tail.part is not None,
+            in_step=self.in_step,
+            weights=lambda: storages(self.parameters()),
         )
+        return vectors
 
     def _encode_chunk(self, chunk: Ragged) -> Tensor:
-        tokens = chunk.pad(self.tokenization.pad_id)  # (m, longest)
-        ragged = self._masked and len(tokens) * tokens.shape[1] > chunk.ids.numel()
-        states = self.backbone(input_ids=tokens, attention_mask=chunk.mask().long() if ragged else None)
-        ends = (chunk.lengths - 1).to(tokens.device)  # (m,)
-        return unit(states.last_hidden_state[torch.arange(len(ends), device=tokens.device), ends])  # (m, dim)
+        if self._goes_without_padding():
+            ends = (chunk.lengths.cumsum(0) - 1).to(chunk.device)  # (m,) places among all tokens
+            inputs = packed_inputs(chunk, causal=not self._masked, first_position=self._first_position)
+            with padding_free(self.backbone), self._tail.only(ends):
+                states = self.backbone(**inputs).last_hidden_state  # (1, total, dim)
+        else:
+            tokens = chunk.pad(self.tokenization.pad_id)  # (m, longest)
+            ragged = self._masked and tokens.numel() > chunk.ids.numel()
+            firsts = torch.arange(0, tokens.numel(), tokens.shape[1])
+            ends = (firsts + chunk.lengths - 1).to(chunk.device)  # (m,)
+            mask = chunk.mask().long() if ragged else None
+            with self._tail.only(ends):
+                states = self.backbone(input_ids=tokens, attention_mask=mask).last_hidden_state
+        return unit(states.flatten(0, 1)[ends])  # (m, dim)
+
+    def _goes_without_padding(self) -> bool:
+        """Whether chunks go through the backbone without padding, here and now; tried out before the first does."""
+        if self.padding_free is False or not (self.padding_free is True or kernel_runs(self.device)):
+            return False
+        if self._unpadded is None:
+            self._unpadded = self._try_without_padding()
+        return self._unpadded
+
+    def _try_without_padding(self) -> bool:
+        try:
+            check_padding_free(
+                self.backbone,
+                causal=not self._masked,
+                first_position=self._first_position,
+                longest=most_positions(self.backbone) or 64,
+            )
+        except ConfigError as reason:
+            if self.padding_free is True:
+                raise
+            warnings.warn(f"{reason} (sorted and padded instead)", stacklevel=2)
+            return False
+        return True
+
+    @property
+    def _first_position(self) -> int:
+        return first_position(self.backbone)
 
     def encode(self, texts: Sequence[str], side: Side = "x", progress: bool = True) -> np.ndarray:
         """Embeddings of texts as one side of a pair, batched by length; mode and random state stay untouched.
@@ -200,7 +288,9 @@ class TextEncoder(nn.Module):
             "tokenization": self.tokenization.to_dict(),
             "attention": self.attention,
             "chunk_tokens": self.chunk_tokens,
-            "recompute": self.recompute,
+            "activation_memory": self.memory.setting,
+            "padding_free": self.padding_free,
+            "compile": self.compiled,
         }
 
     @classmethod
@@ -214,7 +304,7 @@ class TextEncoder(nn.Module):
         nn.Module.__init__(self)
         tokenization = PairTokenizer.from_dict(state["tokenization"])
         config = restore_config(json.loads(state["config"]))
-        options = {key: state[key] for key in ("name", "attention", "chunk_tokens", "recompute")}
+        options = {key: state[key] for key in ("name", "attention", *HOW)}
         with torch.random.fork_rng(devices=[]):
             model = build_model(config, None, attention=state["attention"])
             self._assemble(model, tokenization, **options)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from lightning_cpt.errors import ConfigError
 
@@ -16,6 +17,11 @@ def rank_and_world_size(group: dist.ProcessGroup | None = None) -> tuple[int, in
     if not (dist.is_available() and dist.is_initialized()):
         return 0, 1
     return dist.get_rank(group), dist.get_world_size(group)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor itself, or all ranks' pieces of it together; every rank has to ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def all_gather_with_grad(local: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:

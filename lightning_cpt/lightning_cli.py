@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -18,21 +17,24 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from data_prep.errors import DataError
 from eval_suite.errors import EvalError
 from lightning_cpt.callbacks.checkpoint import AtomicCheckpointIO, KeepConfig, RunCheckpoint
 from lightning_cpt.callbacks.predictions import PredictionWriter
 from lightning_cpt.callbacks.progress import RunProgress
+from lightning_cpt.callbacks.throughput import Throughput
 from lightning_cpt.checkpoint import read_checkpoint
 from lightning_cpt.cli import INTERRUPTED
 from lightning_cpt.config import differences, explain, nested_classes, value_of, with_recipes
+from lightning_cpt.console import say
 from lightning_cpt.data.datamodule import PairDataModule
-from lightning_cpt.encoder import TextEncoder
-from lightning_cpt.errors import ConfigError
+from lightning_cpt.encoder import HOW, TextEncoder
+from lightning_cpt.errors import ConfigError, TrainingError
+from lightning_cpt.guards import is_out_of_memory, smaller
 from lightning_cpt.losses import InfoNCE
 from lightning_cpt.module import ContrastiveModule, check_precision
+from lightning_cpt.strategy import register
 
 VERBS = ("fit", "validate", "test", "predict")
 # Keys that belong to one command, not to the run that a checkpoint describes.
@@ -66,6 +68,7 @@ def run(arguments: Sequence[str]) -> int:
         ConfigError: a mistake in the recipe or on the command line, as one line.
     """
     _quiet()
+    register()
     try:
         CptCLI(arguments)
     except SystemExit as stop:  # after --help and --print_config, and Lightning's way to end after Ctrl-C
@@ -136,7 +139,7 @@ class CptCLI(LightningCLI):
         """Say what differs from the checkpoint; LightningCLI would restore the model's keys over the command line's."""
         if self.saved_config:
             for line in differences(self.saved_config, yaml.safe_load(self._config_text())):
-                _say(f"other than in the checkpoint: {line}")
+                say(f"other than in the checkpoint: {line}")
 
     def _config_text(self) -> str:
         """The configuration of the run as YAML, every key written out."""
@@ -172,15 +175,19 @@ class CptCLI(LightningCLI):
         number = 2
         while (other := folder.with_name(f"{folder.name}-{number}")).exists():
             number += 1
-        _say(f"{folder} holds another run; this one goes to {other}")
+        say(f"{folder} holds another run; this one goes to {other}")
         return other
 
     def _make_encoder(self, cls: type[TextEncoder], *args: Any, **kwargs: Any) -> TextEncoder:
-        """The checkpoint's own encoder where its keys are unchanged: it needs neither hub nor tokenizer folder."""
+        """The checkpoint's own encoder where it computes the same: it needs neither hub nor tokenizer folder."""
         kwargs.pop("applied_instantiation_links", None)  # the parser's own, for each instantiator
         now = yaml.safe_load(self._config_text())["model"]["encoder"]
-        if self.saved_config and now == self.saved_config["model"]["encoder"]:
-            return cls.from_dict(self.saved["encoder"])
+        then = (self.saved_config.get("model") or {}).get("encoder")
+        if then is not None and then.get("class_path") == now.get("class_path"):
+            before, after = (part.get("init_args", part) for part in (then, now))
+            changed = {key: value for key, value in after.items() if value != before.get(key)}
+            if changed.keys() <= set(HOW):
+                return cls.from_dict({**self.saved["encoder"], **changed})
         return _under("model.encoder", cls, *args, **kwargs)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -197,7 +204,7 @@ class CptCLI(LightningCLI):
         )
 
     def _callbacks(self) -> list[Callback]:
-        """The recipe's callbacks and ours; a progress bar of the recipe's replaces ours."""
+        """The recipe's callbacks and ours; a progress bar or a Throughput of the recipe's replaces ours."""
         config = self.config_init[self.verb]
         folder, options = config.run.folder, config.trainer
         callbacks: list[Callback] = _as_list(options.callbacks)
@@ -207,6 +214,8 @@ class CptCLI(LightningCLI):
             callbacks.append(RunProgress())
         if self.verb == "predict":
             callbacks.append(PredictionWriter(config.run.predictions or f"{folder}/embeddings"))
+        if self.verb == "fit":
+            callbacks = _with_throughput(callbacks, None if options.fast_dev_run else folder)
         if self.verb == "fit" and not options.fast_dev_run:
             callbacks.append(KeepConfig(folder, self._config_text()))
             if options.enable_checkpointing is not False:
@@ -226,6 +235,17 @@ class CptCLI(LightningCLI):
                 ) from error
         return CSVLogger(config.folder, name="logs", flush_logs_every_n_steps=1)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            config = self.config[self.verb]
+            encoder = self.model.encoder
+            cure = smaller(encoder.chunk_tokens, encoder.memory.setting, config.data.batch_size)
+            raise TrainingError(f"out of memory; try --{cure}") from error
+
     def _check_end(self) -> None:
         done, steps = self.saved.get("global_step", 0), self.trainer.max_steps
         if 0 < steps <= done and self.config[self.verb].ckpt_path:
@@ -241,9 +261,16 @@ class CptCLI(LightningCLI):
             check_precision(self.trainer.precision)
             weights = sum(p.numel() for p in self.model.parameters())
             pairs = self.datamodule.splits["train"].count
-            _say(
+            say(
                 f"{weights / 1e6:.1f} M weights, {pairs} training pairs, run folder {self.config[self.verb].run.folder}"
             )
+
+
+def _with_throughput(callbacks: list[Callback], folder: str | None) -> list[Callback]:
+    """The recipe's Throughput or ours before the others: it stops its watch before they start to work."""
+    ours = next((c for c in callbacks if isinstance(c, Throughput)), None) or Throughput()
+    ours.folder = ours.folder or folder
+    return [ours, *(c for c in callbacks if c is not ours)]
 
 
 def _check_counts(config: Any) -> None:
@@ -289,11 +316,6 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-@rank_zero_only
-def _say(line: str) -> None:
-    print(f"cpt: {line}", file=sys.stderr)
-
-
 def _quiet() -> None:
     """Leave out Lightning's notes on hardware and defaults that our recipes choose on purpose."""
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -304,7 +326,7 @@ def _quiet() -> None:
 
 def _mistake_behind(error: BaseException | None) -> ValueError | None:
     """The one-line error of ours in a chain of causes: the parser wraps it where a key may also be null or a list."""
-    while error is not None and not isinstance(error, ConfigError | DataError | EvalError):
+    while error is not None and not isinstance(error, ConfigError | DataError | EvalError | TrainingError):
         error = error.__cause__
     return error
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 import torch
 import xxhash
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 from torch.optim import AdamW
 
 from eval_suite.metrics import reciprocal_ranks
-from lightning_cpt.chunks import plan_chunks
+from lightning_cpt.chunks import Work
+from lightning_cpt.console import say
 from lightning_cpt.data.batch import PairBatch
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.gather import all_gather_uneven, exchange_counts
+from lightning_cpt.guards import check_gradient, check_loss, gradient_norm
 from lightning_cpt.losses import Contrast, InfoNCE, info_nce
 from lightning_cpt.optim import parameter_groups, warmup_cosine
 from lightning_cpt.ragged import Ragged
+from lightning_cpt.strategy import shard_modules
 
 
 class ContrastiveModule(LightningModule):
@@ -59,7 +62,8 @@ class ContrastiveModule(LightningModule):
         self.betas = betas
         self.warmup_steps = warmup_steps
         self.final_fraction = final_fraction
-        self.speed = Speed()
+        self._first_step = 0
+        self._said = False
         self._pool: list[tuple[Tensor, Tensor]] = []  # embedded batches of the validation or test pool
 
     def setup(self, stage: str) -> None:
@@ -89,13 +93,26 @@ class ContrastiveModule(LightningModule):
             )
 
     def on_train_start(self) -> None:
-        self.speed.restart()
+        self._first_step = self.global_step
         _count_resumed_epoch(self.trainer.fit_loop)
+
+    def configure_model(self) -> None:
+        """Under FSDP2, cut the weights over the ranks."""
+        if isinstance(self.trainer.strategy, ModelParallelStrategy) and not self.encoder.in_step:
+            assert self.device_mesh is not None
+            if self.encoder.compiled:
+                raise ConfigError(
+                    "model.encoder.compile: does not go with weights that are cut over the ranks; leave it out"
+                )
+            shard_modules(self.encoder, self.loss, self.device_mesh, str(self.trainer.precision))
+            self.encoder.in_step = True
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         self._seed_step(batch_idx)
-        contrast: Contrast = self.loss(*self._embed(batch.parts()))
-        self.speed.add(batch)
+        vectors = self._embed(batch.parts())
+        hard = vectors[2] if batch.negatives is not None else None
+        contrast: Contrast = self.loss(vectors[0], vectors[1], hard, batch.keys())
+        check_loss(contrast.loss, vectors, batch, self.global_step)
         if (self.global_step + 1) % self._log_every == 0:
             self._log_step(batch, contrast)
         return contrast.loss
@@ -121,18 +138,46 @@ class ContrastiveModule(LightningModule):
             "train/loss": contrast.loss.detach(),
             "train/accuracy_x_to_y": contrast.accuracy_x_to_y,
             "train/accuracy_y_to_x": contrast.accuracy_y_to_x,
-            "train/padding": padding_share(Ragged.cat(batch.parts()), self.encoder.chunk_tokens),
         }
-        pairs, tokens = self.speed.rates()
         rest: dict[str, Any] = {
             "train/scale": self.loss.scale.detach(),
+            "train/masked_per_query": float(contrast.masked_per_query),
             "train/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
-            "train/pairs_per_second": pairs * self.trainer.world_size,
-            "train/tokens_per_second": tokens * self.trainer.world_size,
             "train/negatives_per_query": float(contrast.negatives_per_query),
         }
         self.log_dict(means, batch_size=len(batch), sync_dist=True)
         self.log_dict(rest, batch_size=len(batch))
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        if self.trainer.precision == "16-mixed":
+            return  # the gradient scaler looks for overflows, and skips the step
+        norm = gradient_norm(self.parameters())
+        check_gradient(norm, self.global_step)
+        if (self.global_step + 1) % self._log_every == 0:
+            self.log("train/gradient_norm", norm)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        memory = self.encoder.memory
+        if self.global_step > self._first_step and not memory.settled:
+            memory.settle(self.device)
+        elif self.global_step >= self._first_step + 2 and self.encoder.work is not None and not self._said:
+            self._said = self._say_kept(self.encoder.work)
+
+    def _say_kept(self, work: Work) -> bool:
+        """Say once how many chunks keep their activations, and what the others cost."""
+        memory = self.encoder.memory
+        if work.chunks == 1 or memory.bytes_per_token is None:
+            return False
+        kept = (work.padded_tokens - work.recomputed_tokens) * memory.bytes_per_token
+        text = f"{work.kept_chunks} of {work.chunks} chunks keep their activations ({kept / 2**30:.2f} GiB"
+        if memory.budget < float("inf"):
+            text += f" of {memory.budget / 2**30:.2f}"
+        if work.recomputed_tokens:  # a step is three forward passes' work; the backward pass takes two
+            text += f"); computing the others again is {work.recomputed_tokens / work.padded_tokens / 3:.0%} more work"
+        else:
+            text += ")"
+        say(text)
+        return True
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -147,7 +192,6 @@ class ContrastiveModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self._score_pool("val")
-        self.speed.restart()
 
     def on_test_epoch_end(self) -> None:
         self._score_pool("test")
@@ -158,7 +202,7 @@ class ContrastiveModule(LightningModule):
         return dict(zip(sides, self._embed(list(sides.values())), strict=True)) if sides else {}
 
     def _embed_pool(self, batch: PairBatch) -> None:
-        if len(batch):
+        if len(batch) or self.encoder.in_step:  # in step, a rank without rows still has to take part
             x, y = self._embed([batch.x, batch.y])
             self._pool.append((x, y))
 
@@ -211,33 +255,3 @@ def check_precision(precision: str) -> None:
             f"trainer.precision: {precision} keeps weights and gradient sums in 16 bits, where sums over chunks are "
             f"per cents off and the scale stands still; use {precision.replace('true', 'mixed')} or 32-true"
         )
-
-
-class Speed:
-    """Pairs and tokens of this rank since the last reading, per second."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget what was counted; validation is no training time."""
-        self._since = time.perf_counter()
-        self._pairs = self._tokens = 0
-
-    def add(self, batch: PairBatch) -> None:
-        self._pairs += len(batch)
-        self._tokens += sum(part.ids.numel() for part in batch.parts())
-
-    def rates(self) -> tuple[float, float]:
-        """Pairs and tokens per second, counted anew from here."""
-        seconds = max(time.perf_counter() - self._since, 1e-9)
-        pairs, tokens = self._pairs / seconds, self._tokens / seconds
-        self.restart()
-        return pairs, tokens
-
-
-def padding_share(batch: Ragged, chunk_tokens: int) -> float:
-    """Share of the tokens that are padding once the batch is cut into length-sorted chunks."""
-    lengths = batch.lengths.cpu()
-    padded = sum(len(index) * int(lengths[index].max()) for index in plan_chunks(lengths, chunk_tokens))
-    return 1 - int(lengths.sum()) / padded

@@ -13,10 +13,12 @@ from lightning_cpt import cli, lightning_cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def commands() -> list[str]:
-    joined = re.sub(r" \\\n\s*", " ", README)
+    """Of the README and of every page of docs."""
+    joined = "\n".join(re.sub(r" \\\n\s*", " ", page.read_text(encoding="utf-8")) for page in PAGES)
     return [line.strip().partition(" #")[0] for line in joined.splitlines() if line.startswith("    cpt ")]
 
 

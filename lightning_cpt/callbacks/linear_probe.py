@@ -18,7 +18,6 @@ from eval_suite.run import run_task
 from eval_suite.tasks.senteval import find_task
 from lightning_cpt.encoder import QuietEncoder
 from lightning_cpt.errors import ConfigError
-from lightning_cpt.module import ContrastiveModule
 
 # The other ranks sit in one collective while rank 0 probes; their usual time-out (10 to 30 minutes) is too short.
 _PATIENCE = timedelta(days=1)
@@ -83,8 +82,6 @@ class LinearProbe(Callback):
         encoder = QuietEncoder(pl_module.encoder, f"step{step}", f"step{step}")  # type: ignore[arg-type]
         scores = self._share(self._scores(encoder) if trainer.is_global_zero else None)
         # For monitors. Not for the loggers, which would be given the same scores again at every later step.
-        if isinstance(pl_module, ContrastiveModule):
-            pl_module.speed.restart()  # probing is no training time
         pl_module.log_dict(scores, batch_size=1, logger=False)
         for logger in trainer.loggers:
             logger.log_metrics(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+import xxhash
 from torch import Tensor
 
+from lightning_cpt.losses import Keys
 from lightning_cpt.ragged import Ragged
 from lightning_cpt.tokenization import PairTokenizer, Side
 
@@ -22,12 +25,22 @@ class PairBatch:
         ids: The pairs' ids.
         rows: Place of each pair in its source, int64 ``(n,)``.
         hashes: xxh64 of x, y and document, read as int64, ``(n, 3)``; ``(0, 3)`` where there is no index.
+        negative_hashes: xxh64 of the hard negatives' texts, read as int64, ``(m,)``.
+        sources: Name of the corpus of each pair; none where the records do not say.
     """
 
-    __slots__ = ("hashes", "ids", "negatives", "rows", "x", "y")
+    __slots__ = ("hashes", "ids", "negative_hashes", "negatives", "rows", "sources", "x", "y")
 
     def __init__(
-        self, x: Ragged, y: Ragged, negatives: Ragged | None, ids: list[str], rows: Tensor, hashes: Tensor
+        self,
+        x: Ragged,
+        y: Ragged,
+        negatives: Ragged | None,
+        ids: list[str],
+        rows: Tensor,
+        hashes: Tensor,
+        negative_hashes: Tensor | None = None,
+        sources: Sequence[str] = (),
     ) -> None:
         self.x = x
         self.y = y
@@ -35,6 +48,9 @@ class PairBatch:
         self.ids = ids
         self.rows = rows
         self.hashes = hashes
+        none = torch.empty(0, dtype=torch.int64)
+        self.negative_hashes = none if negative_hashes is None else negative_hashes
+        self.sources = list(sources)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,6 +58,10 @@ class PairBatch:
     def parts(self) -> list[Ragged]:
         """x, y and, where there are any, the negatives."""
         return [self.x, self.y] if self.negatives is None else [self.x, self.y, self.negatives]
+
+    def keys(self) -> Keys | None:
+        """What false negatives are known by, where the data have an index."""
+        return Keys(self.hashes, self.negative_hashes) if len(self.hashes) == len(self) else None
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> PairBatch:
         negatives = None if self.negatives is None else self.negatives.to(device, non_blocking)
@@ -52,6 +72,8 @@ class PairBatch:
             self.ids,
             self.rows,
             self.hashes.to(device, non_blocking=non_blocking),
+            self.negative_hashes.to(device, non_blocking=non_blocking),
+            self.sources,
         )
 
     def pin_memory(self) -> PairBatch:
@@ -63,6 +85,8 @@ class PairBatch:
             self.ids,
             self.rows,
             self.hashes.pin_memory(),
+            self.negative_hashes.pin_memory(),
+            self.sources,
         )
 
 
@@ -83,7 +107,15 @@ def make_batch(
         [record["id"] for record in records],
         rows,
         torch.empty((0, 3), dtype=torch.int64) if hashes is None else hashes,
+        _hashes(negatives),
+        [str(record["source"]) for record in records if "source" in record],
     )
+
+
+def _hashes(texts: Sequence[str]) -> Tensor:
+    """As in the index of the shards, ``(len(texts),)``."""
+    values = [xxhash.xxh64_intdigest(text.encode()) for text in texts]
+    return torch.from_numpy(np.array(values, np.uint64).view(np.int64))
 
 
 def _side(records: Sequence[dict[str, Any]], tokenizer: PairTokenizer, side: Side) -> Ragged:

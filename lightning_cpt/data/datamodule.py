@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from data_prep.shards import SPLITS, PairShards, open_splits
+from lightning_cpt.console import say
 from lightning_cpt.data.evaluation import (
     Checked,
     ListSource,
@@ -19,6 +20,7 @@ from lightning_cpt.data.evaluation import (
     read_texts,
 )
 from lightning_cpt.data.loader import PairLoader, TrainingBatches
+from lightning_cpt.data.negatives import check_negatives
 from lightning_cpt.data.order import WINDOW_CHUNKS, batches_per_epoch, local_batch_size
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.tokenization import PairTokenizer
@@ -35,7 +37,7 @@ class PairDataModule(LightningDataModule):
         seed: Seed of the order of the training pairs and of the choice of the pools.
         pool_size: Pairs in the fixed validation and test pools: those with the lowest xxh64(seed, id).
         window_chunks: Chunks (of 512 pairs) that are shuffled together; a worker holds twice as many.
-        hard_negatives: Most negatives to take from each training pair.
+        hard_negatives: Most negatives to take from each training pair, the first ones; pairs may have fewer.
         token_dropout: Share of the tokens of training texts that are left out, at random, against learning by
             heart; 0 to below 1.
         predict: What `cpt predict` encodes: a split's name, or a .jsonl file of objects with "x", "y" or both
@@ -79,6 +81,7 @@ class PairDataModule(LightningDataModule):
         self._train: PairLoader | None = None
         self._resume: dict[str, Any] | None = None
         self._pools: dict[str, Checked] = {}
+        self._noted: set[str] = set()
 
     def prepare_data(self) -> None:
         if self._needed(self._trainer.state.fn) in SPLITS:
@@ -97,7 +100,8 @@ class PairDataModule(LightningDataModule):
             world_size: Ranks that will share the work.
 
         Raises:
-            ConfigError: a split that the stage needs is missing, the ranks cannot share the batch.
+            ConfigError: a split that the stage needs is missing, the ranks cannot share the batch, the recipe asks
+                for hard negatives and there are none.
             DataError: shards that are not whole.
         """
         local_batch_size(self.batch_size, world_size)
@@ -114,6 +118,13 @@ class PairDataModule(LightningDataModule):
             raise ConfigError(f"data.folder: {self.folder} has no {needed} split, which `cpt {stage}` needs")
         if stage == "fit":
             batches_per_epoch(self.splits["train"].count, self.batch_size)
+            self._note(check_negatives(self.splits["train"], self.hard_negatives))
+
+    def _note(self, line: str | None) -> None:
+        """Print a line once a run: Lightning sets up what the command has checked already."""
+        if line is not None and line not in self._noted:
+            self._noted.add(line)
+            say(line)
 
     def _needed(self, stage: str) -> str:
         """The split that a stage cannot do without, or the file that predict reads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -157,6 +158,7 @@ class PairLoader:
     def __init__(self, batches: TrainingBatches, workers: int = 0) -> None:
         self.batches = batches
         self.workers = workers
+        self.wait = (0.0, 0.0)  # when the last batch was asked for, and when it was there
         self._handed_over = 0
         self._stream: Iterator[PairBatch | DataError] | None = None
 
@@ -166,9 +168,11 @@ class PairLoader:
 
     def __iter__(self) -> Iterator[PairBatch]:
         for _ in range(len(self) - self._handed_over % len(self)):
+            asked = time.perf_counter()
             if self._stream is None:
                 self._stream = self._open(self._handed_over)
             batch = next(self._stream)
+            self.wait = (asked, time.perf_counter())
             if isinstance(batch, DataError):
                 self.close()
                 raise batch

@@ -9,8 +9,9 @@ import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
-from lightning_cpt.chunks import encode_in_chunks, plan_chunks
+from lightning_cpt.chunks import Work, _as_many, encode_in_chunks, plan_chunks
 from lightning_cpt.losses import InfoNCE
+from lightning_cpt.memory import ActivationMemory
 from lightning_cpt.ragged import Ragged
 
 PAIRS, WIDTH = 24, 12
@@ -40,6 +41,11 @@ def batch() -> Ragged:
     generator = torch.Generator().manual_seed(1)
     lengths = torch.randint(1, 31, (2 * PAIRS,), generator=generator)
     return Ragged(torch.randint(1, 40, (int(lengths.sum()),), generator=generator), lengths)
+
+
+def encode(model: nn.Module, sequences: Ragged, budget: int, recompute: bool) -> Tensor:
+    memory = ActivationMemory(0 if recompute else "all")
+    return encode_in_chunks(model, sequences, token_budget=budget, memory=memory)[0]
 
 
 def loss_of(vectors: Tensor) -> Tensor:
@@ -77,12 +83,10 @@ def test_chunks_are_as_full_as_the_budget_allows() -> None:
 def test_chunked_equals_undivided(budget: int, recompute: bool) -> None:
     model, sequences = toy(), batch()
     whole = model(sequences)
-    chunked = encode_in_chunks(model, sequences, token_budget=budget, recompute=recompute)
+    chunked = encode(model, sequences, budget, recompute)
     assert distance(chunked, whole) < 1e-14
     expected = gradient(model, lambda: model(sequences))
-    found = gradient(
-        model, lambda: encode_in_chunks(model, sequences, token_budget=budget, recompute=recompute)
-    )
+    found = gradient(model, lambda: encode(model, sequences, budget, recompute))
     assert distance(found, expected) < 1e-13
 
 
@@ -110,11 +114,11 @@ def test_dropout_repeats_in_the_recomputed_chunks() -> None:
     torch.manual_seed(7)
     expected = two_pass(model, sequences, 50)
     torch.manual_seed(7)
-    found = gradient(model, lambda: encode_in_chunks(model, sequences, token_budget=50, recompute=True))
+    found = gradient(model, lambda: encode(model, sequences, 50, True))
     torch.manual_seed(7)
-    kept = gradient(model, lambda: encode_in_chunks(model, sequences, token_budget=50, recompute=False))
+    kept = gradient(model, lambda: encode(model, sequences, 50, False))
     torch.manual_seed(8)
-    other = gradient(model, lambda: encode_in_chunks(model, sequences, token_budget=50, recompute=True))
+    other = gradient(model, lambda: encode(model, sequences, 50, True))
     assert distance(found, expected) < 1e-13
     assert distance(kept, expected) < 1e-13
     assert distance(other, expected) > 1e-2
@@ -127,9 +131,7 @@ def test_recomputing_does_not_move_the_random_state() -> None:
         torch.manual_seed(7)
         gradient(
             model,
-            lambda keep=not recompute: encode_in_chunks(
-                model, sequences, token_budget=50, recompute=not keep
-            ),
+            lambda keep=not recompute: encode(model, sequences, 50, not keep),
         )
         after.append(torch.rand(1).item())
     assert after[0] == after[1]
@@ -146,7 +148,7 @@ def test_recomputing_frees_the_activations() -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            encode_in_chunks(model, sequences, token_budget=50, recompute=recompute)
+            encode(model, sequences, 50, recompute)
         return sum(sizes)
 
     assert kept_by(True) < kept_by(False) / 10
@@ -155,7 +157,7 @@ def test_recomputing_frees_the_activations() -> None:
 def test_without_gradients_nothing_is_checkpointed() -> None:
     model, sequences = toy(), batch()
     with torch.no_grad():
-        vectors = encode_in_chunks(model, sequences, token_budget=50, recompute=True)
+        vectors = encode(model, sequences, 50, True)
     assert not vectors.requires_grad
 
 
@@ -166,13 +168,83 @@ def test_lightnings_bf16_sums_the_chunks_in_float32() -> None:
     plugin = MixedPrecision("bf16-mixed", "cpu")
 
     def mixed(budget: int) -> float:
-        def encode() -> Tensor:
+        def in_bf16() -> Tensor:
             with plugin.forward_context():
                 assert not torch.is_autocast_cache_enabled()
-                return encode_in_chunks(model, sequences, token_budget=budget, recompute=True)
+                return encode(model, sequences, budget, True)
 
-        return distance(gradient(model, encode), exact)
+        return distance(gradient(model, in_bf16), exact)
 
     undivided = mixed(100_000)
     assert 0 < undivided < 0.05
     assert mixed(1) < 1.2 * undivided  # 48 chunks add no error of their own
+
+
+def test_a_budget_keeps_the_last_chunks_and_the_work_says_so() -> None:
+    model, sequences = toy(dropout=0.3), batch()
+    memory = ActivationMemory(0)
+    torch.manual_seed(7)
+    expected = two_pass(model, sequences, 50)
+    sizes = [len(i) * int(sequences.lengths[i].max()) for i in plan_chunks(sequences.lengths, 50)]
+    works: list[Work] = []
+
+    def partly() -> Tensor:
+        vectors, work = encode_in_chunks(model, sequences, token_budget=50, memory=memory)
+        works.append(work)
+        return vectors
+
+    gradient(model, partly)  # the first pass finds out what a token takes
+    assert memory.bytes_per_token is not None
+    memory._given = memory.bytes_per_token * sum(sizes[-3:]) + 1
+    torch.manual_seed(7)
+    assert distance(gradient(model, partly), expected) < 1e-13
+    first, then = works
+    assert (first.kept_chunks, then.kept_chunks) == (1, 3)
+    assert then.chunks == len(sizes)
+    assert then.sequences == len(sequences)
+    assert then.tokens == int(sequences.lengths.sum())
+    assert then.padded_tokens == sum(sizes)
+    assert then.recomputed_tokens == sum(sizes[:-3])
+    assert then.squares == int(sequences.lengths.square().sum()) <= then.padded_squares
+    assert then.recomputed_squares < then.padded_squares
+
+
+@pytest.mark.parametrize("number", [4, 9, 60])
+def test_ranks_in_step_run_as_many_chunks_with_the_same_sequences(number: int) -> None:
+    sequences = batch()
+    plan = plan_chunks(sequences.lengths, 400)
+    chunks = sequences.select(torch.cat(plan)).split([len(index) for index in plan])
+    number = max(number, len(chunks))
+    parts, dummies = _as_many(chunks, number, torch.device("cpu"))
+    assert len(parts) == number
+    assert dummies == max(0, number - len(sequences))
+    assert torch.equal(Ragged.cat(parts[dummies:]).ids, Ragged.cat(chunks).ids)
+    assert torch.equal(Ragged.cat(parts[dummies:]).lengths, Ragged.cat(chunks).lengths)
+
+
+def test_two_forward_passes_before_one_backward_pass() -> None:
+    model, sequences = toy(), batch()
+    model.zero_grad()
+    (loss_of(model(sequences)) + 3 * loss_of(model(sequences))).backward()
+    expected = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    model.zero_grad()
+    first, second = (encode(model, sequences, 50, recompute=True) for _ in range(2))
+    (loss_of(first) + 3 * loss_of(second)).backward()
+    found = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    assert distance(found, expected) < 1e-13
+
+
+def test_clipped_and_accumulated_steps_equal_those_of_undivided_batches() -> None:
+    weights = []
+    for forward in (lambda model: model(batch()), lambda model: encode(model, batch(), 50, recompute=True)):
+        model = toy()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        for _ in range(3):
+            optimizer.zero_grad()
+            for share in (0.25, 0.75):
+                (share * loss_of(forward(model))).backward()
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+            assert norm > 0.01
+            optimizer.step()
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert distance(weights[1], weights[0]) < 1e-13

@@ -127,7 +127,11 @@ def test_causal_chunks_go_without_a_mask_and_others_only_where_padded(
 
 def test_chunks_and_recomputing_change_nothing(tokenizer_folder: str) -> None:
     gradients = []
-    for options in ({"chunk_tokens": 10_000}, {"chunk_tokens": 30}, {"chunk_tokens": 30, "recompute": False}):
+    for options in (
+        {"chunk_tokens": 10_000},
+        {"chunk_tokens": 30, "activation_memory": 0},
+        {"chunk_tokens": 30, "activation_memory": "all"},
+    ):
         encoder = build(
             "gpt2", tokenizer_folder, config={"resid_pdrop": 0, "attn_pdrop": 0, "embd_pdrop": 0}, **options
         )
@@ -332,3 +336,18 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_its_description_is_plain(llama: TextEncoder) -> None:
     assert json.loads(json.dumps(llama.to_dict())) == llama.to_dict()
+
+
+@pytest.mark.slow
+def test_a_compiled_backbone_gives_the_same_values_and_gradients(tokenizer_folder: str) -> None:
+    found = []
+    for compile_it in (False, True):
+        options = {"compile": compile_it, "chunk_tokens": 60, "activation_memory": 0}
+        encoder = build("qwen3", tokenizer_folder, **options)
+        vectors = encoder(encoder.tokenization(TEXTS * 2, "x"))
+        (vectors * torch.arange(vectors.numel()).view_as(vectors).sin()).sum().backward()
+        grads = torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
+        found.append((vectors.detach(), grads))
+        assert not any("_orig_mod" in key for key in encoder.state_dict())
+    for compiled, plain in zip(found[1], found[0], strict=True):
+        assert float((compiled - plain).norm() / plain.norm()) < 1e-5

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.gather import all_gather_with_grad, rank_and_world_size
-from lightning_cpt.losses import InfoNCE, info_nce
+from lightning_cpt.losses import InfoNCE, Keys, info_nce
 from lightning_cpt.ragged import Ragged
 
 PAIRS = 16
@@ -46,8 +46,8 @@ class Step(nn.Module):
         x_rows, y_rows, hard = together.split([len(x), len(y), len(negatives)])
         return x_rows, y_rows, hard if len(negatives) else None
 
-    def forward(self, x: Ragged, y: Ragged, negatives: Ragged) -> Tensor:
-        return self.loss(*self.vectors(x, y, negatives)).loss
+    def forward(self, x: Ragged, y: Ragged, negatives: Ragged, keys: Keys | None = None) -> Tensor:
+        return self.loss(*self.vectors(x, y, negatives), keys=keys).loss
 
 
 class OwnSlicePutBack(Step):
@@ -55,7 +55,7 @@ class OwnSlicePutBack(Step):
 
     factor = 1.0
 
-    def forward(self, x: Ragged, y: Ragged, negatives: Ragged) -> Tensor:
+    def forward(self, x: Ragged, y: Ragged, negatives: Ragged, keys: Keys | None = None) -> Tensor:
         mine = self.vectors(x, y, negatives)[:2]
         rows = [put_back(part) for part in mine]
         whole = {"all_x": rows[0], "all_y": rows[1], "rank": 0, "world_size": 1}
@@ -73,7 +73,7 @@ class TimesWorldSize(OwnSlicePutBack):
 class LocalRowsOwnSlice(Step):
     """A common home-made form: local rows against gathered columns of which only the own ones have gradient."""
 
-    def forward(self, x: Ragged, y: Ragged, negatives: Ragged) -> Tensor:
+    def forward(self, x: Ragged, y: Ragged, negatives: Ragged, keys: Keys | None = None) -> Tensor:
         mine = self.vectors(x, y, negatives)[:2]
         rank, world_size = rank_and_world_size()
         rows = {"all_x": put_back(mine[0]), "all_y": put_back(mine[1])}
@@ -83,7 +83,7 @@ class LocalRowsOwnSlice(Step):
 class LocalRowsTimesWorldSize(Step):
     """Contrastors' recipe: the right one, times the world size."""
 
-    def forward(self, x: Ragged, y: Ragged, negatives: Ragged) -> Tensor:
+    def forward(self, x: Ragged, y: Ragged, negatives: Ragged, keys: Keys | None = None) -> Tensor:
         return super().forward(x, y, negatives) * dist.get_world_size()
 
 
@@ -123,12 +123,29 @@ def share(batch: tuple[Ragged, Ragged, list[Ragged]], rank: int, world_size: int
     return x.select(own), y.select(own), Ragged.cat([negatives[i] for i in own.tolist()])
 
 
-def gradients(step: nn.Module, micro: int, hard: str, rank: int, world_size: int) -> tuple[Tensor, Tensor]:
+def keys(negatives: list[Ragged], rank: int, world_size: int) -> Keys:
+    """Hashes of which some are equal across any two ranks: of x, of y, and of a negative and another pair's y."""
+    pairs = torch.arange(3 * PAIRS).view(PAIRS, 3)
+    pairs[PAIRS - 1, 0] = pairs[0, 0]
+    pairs[PAIRS - 2, 1] = pairs[1, 1]
+    pairs[3, 1] = pairs[2, 1]
+    texts = [torch.arange(len(hard)) + 100 * i + 1000 for i, hard in enumerate(negatives)]
+    if len(texts[1]):
+        texts[1][0] = pairs[PAIRS - 3, 1]
+    n = PAIRS // world_size
+    own = slice(rank * n, rank * n + n)
+    return Keys(pairs[own], torch.cat(texts[own]))
+
+
+def gradients(
+    step: nn.Module, micro: int, hard: str, rank: int, world_size: int, masked: bool = False
+) -> tuple[Tensor, Tensor]:
     """Gradient of the mean of the micro-batches' losses: of the encoder, in one vector, and of the scale."""
     for at, batch in enumerate(batches(micro, hard)):
         last = at == micro - 1
         with step.no_sync() if isinstance(step, DistributedDataParallel) and not last else nullcontext():
-            (step(*share(batch, rank, world_size)) / micro).backward()
+            hashes = keys(batch[2], rank, world_size) if masked else None
+            (step(*share(batch, rank, world_size), hashes) / micro).backward()
     named = {name.removeprefix("module."): p.grad for name, p in step.named_parameters()}
     scale = named.pop("loss.log_scale")
     assert all(grad is not None for grad in named.values())
@@ -136,12 +153,20 @@ def gradients(step: nn.Module, micro: int, hard: str, rank: int, world_size: int
 
 
 def on_one_rank(
-    kind: str, state: dict[str, Any], dtype: torch.dtype, chunk_tokens: int, micro: int, hard: str
+    kind: str,
+    state: dict[str, Any],
+    dtype: torch.dtype,
+    chunk_tokens: int,
+    micro: int,
+    hard: str,
+    masked: bool,
+    tile_rows: int,
 ) -> tuple[Tensor, Tensor]:
     rank, world_size = rank_and_world_size()
     step = build(globals()[kind], state, dtype)
     step.encoder.chunk_tokens = chunk_tokens
-    return gradients(DistributedDataParallel(step), micro, hard, rank, world_size)
+    step.loss.tile_bytes = tile_rows * PAIRS * dtype.itemsize
+    return gradients(DistributedDataParallel(step), micro, hard, rank, world_size, masked)
 
 
 @pytest.fixture(scope="module")
@@ -161,11 +186,15 @@ def errors(
     chunk_tokens: int = 100_000,
     micro: int = 1,
     hard: str = "0",
+    masked: bool = False,
+    tile_rows: int = 1000,
 ) -> list[tuple[float, float]]:
     """|g - g_ref| / |g_ref| of encoder and scale, on every rank; the reference is one undivided float64 batch."""
     reference = build(Step, state, torch.float64)
-    expected = gradients(reference, micro, hard, 0, 1)
-    found = pool.run(world_size, on_one_rank, kind.__name__, state, dtype, chunk_tokens, micro, hard)
+    expected = gradients(reference, micro, hard, 0, 1, masked)
+    found = pool.run(
+        world_size, on_one_rank, kind.__name__, state, dtype, chunk_tokens, micro, hard, masked, tile_rows
+    )
     return [
         tuple(float((g - ref).norm() / ref.norm()) for g, ref in zip(pair, expected, strict=True))
         for pair in found
@@ -190,6 +219,22 @@ def test_float32(gloo_pool: Any, state: dict[str, Any], world_size: int, hard: s
     for encoder, scale in found:
         assert encoder < LIMITS[torch.float32]
         assert scale < LIMITS[torch.float32]
+
+
+@pytest.mark.parametrize("tile_rows", [1, 3])
+@pytest.mark.parametrize("hard", ["0", "uneven"])
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_masked_and_in_tiles(
+    gloo_pool: Any, state: dict[str, Any], world_size: int, hard: str, tile_rows: int
+) -> None:
+    options: dict[str, Any] = {"hard": hard, "chunk_tokens": 40, "masked": True}
+    for encoder, scale in errors(gloo_pool, state, world_size, tile_rows=tile_rows, **options):
+        assert encoder < LIMITS[torch.float64]
+        assert scale < LIMITS[torch.float64]
+    with_mask, without = (
+        gradients(build(Step, state, torch.float64), 1, hard, 0, 1, masked)[0] for masked in (True, False)
+    )
+    assert float((with_mask - without).norm() / without.norm()) > 1e-3
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])

@@ -89,6 +89,24 @@ def test_a_checkpoint_is_enough_for_the_other_commands(
     check_predictions(trained.parent / "embeddings", TextEncoder.load(trained), pair_folder / "test")
 
 
+def test_a_run_goes_on_with_other_memory_settings_from_the_checkpoint_alone(
+    trained: Path, here: Callable[..., Any], tmp_path: Path
+) -> None:
+    """What the line after running out of memory proposes, with the tokenizer's folder gone."""
+    saved = torch.load(trained, weights_only=True)
+    config = yaml.safe_load(saved["config"])
+    config["model"]["encoder"]["init_args"]["tokenizer"] = str(tmp_path / "gone")
+    saved["config"] = yaml.safe_dump(config)
+    moved = tmp_path / "moved" / "last.ckpt"
+    moved.parent.mkdir()
+    torch.save(saved, moved)
+    smaller = ["--model.encoder.activation_memory", "0", "--model.encoder.chunk_tokens", "100"]
+    _, err = here("validate", "--ckpt_path", moved, *smaller)
+    assert "model.encoder.chunk_tokens" in err
+    _, err = here("validate", "--ckpt_path", moved, "--model.encoder.max_length_x", "20", status=2)
+    assert "gone" in err
+
+
 def test_predicting_texts_of_ones_own(trained: Path, tmp_path: Path) -> None:
     texts = [f"text {n}" for n in range(37)]
     lines = "".join(json.dumps({"x": text, "id": f"é{n}"}) + "\n" for n, text in enumerate(texts))
@@ -121,7 +139,8 @@ def test_what_a_run_leaves(trained: Path, tmp_path: Path) -> None:
     text = (tmp_path / "run" / "config.yaml").read_text()
     assert saved["config"] == text
     assert yaml.safe_load(text)["trainer"]["max_steps"] == saved["global_step"] == 4
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["config.yaml", "last.ckpt", "logs"]
+    files = sorted(p.name for p in (tmp_path / "run").iterdir())
+    assert files == ["config.yaml", "last.ckpt", "logs", "throughput.json"]
     assert {"train/loss", "train/scale", "train/pairs_per_second", "val/mrr"} <= set(logged(tmp_path / "run"))
 
 

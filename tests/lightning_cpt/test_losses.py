@@ -52,11 +52,11 @@ def test_accuracies_count_the_right_answers() -> None:
     x = torch.eye(4)
     y = x[[0, 1, 1, 1]]
     result = info_nce(x, y, 10.0, rank=0, world_size=1, all_x=x, all_y=y)
-    assert float(result.accuracy_x_to_y) == 0.5
+    assert float(result.accuracy_x_to_y) == 0.25  # a tie is no hit
     assert float(result.accuracy_y_to_x) == 0.5
     negatives = x[:1] * 2  # beats the right y of the first x; y -> x does not see it
     harder = info_nce(x, y, 10.0, rank=0, world_size=1, all_x=x, all_y=y, all_negatives=negatives)
-    assert float(harder.accuracy_x_to_y) == 0.25
+    assert float(harder.accuracy_x_to_y) == 0.0
     assert float(harder.accuracy_y_to_x) == 0.5
 
 

@@ -102,9 +102,7 @@ def test_what_is_logged(tmp_path: Path, make: Callable[..., Any]) -> None:
     assert logged["train/loss"] == pytest.approx(watch.losses[-1])
     assert logged["train/negatives_per_query"] == 15 + 16
     assert 0 <= logged["train/accuracy_x_to_y"] <= 1
-    assert 0 <= logged["train/padding"] < 0.5
     assert logged["train/scale"] == pytest.approx(1 / 0.07, rel=0.01)
-    assert logged["train/tokens_per_second"] > logged["train/pairs_per_second"] > 0
 
 
 def test_the_learning_rate_follows_the_whole_run(tmp_path: Path, make: Callable[..., Any]) -> None:

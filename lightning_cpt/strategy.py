@@ -1,0 +1,70 @@
+"""FSDP2: weights, gradients and optimizer state in pieces over all ranks, for backbones that fit on no GPU whole."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
+from torch import nn
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+from lightning_cpt.backbone import blocks
+from lightning_cpt.errors import ConfigError
+
+NAME = "fsdp2"
+
+
+class FSDP2Strategy(ModelParallelStrategy):
+    """Lightning's ModelParallelStrategy with all ranks sharing the data, and checkpoints of one file.
+
+    Such a checkpoint holds the whole weights, as one of DDP does: it goes on under any strategy and number of
+    ranks, and every command of this package opens it.
+
+    Args:
+        process_group_backend: nccl or gloo; null takes what the device needs.
+        timeout: Seconds that a rank waits for the others in one exchange.
+    """
+
+    def __init__(self, process_group_backend: str | None = None, timeout: float = 1800.0) -> None:
+        super().__init__(
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+            process_group_backend=process_group_backend,
+            timeout=timedelta(seconds=timeout),
+        )
+
+    def setup_environment(self) -> None:
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+
+def register() -> None:
+    """Make the strategy known to `trainer.strategy` by its name."""
+    if NAME not in StrategyRegistry.available_strategies():
+        StrategyRegistry.register(NAME, FSDP2Strategy, description=FSDP2Strategy.__doc__)
+
+
+def shard_modules(encoder: nn.Module, loss: nn.Module, mesh: Any, precision: str) -> None:
+    """Cut the weights of encoder and loss over the ranks of ``mesh``: each layer of the backbone gathers its own
+    when it runs. The masters and the sums of gradients stay float32; in bf16-mixed 16 bits travel.
+
+    Raises:
+        ConfigError: a mesh that splits single layers too.
+    """
+    if mesh["tensor_parallel"].size() != 1:
+        raise ConfigError(
+            f"trainer.strategy: layers cannot be split over ranks here; use {NAME}, or ModelParallelStrategy with "
+            "tensor_parallel_size: 1 and data_parallel_size: the number of ranks"
+        )
+    ranks = mesh["data_parallel"]
+    half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+    # Autocast decides what runs in 16 bits, as under DDP: the inputs stay as they are.
+    policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    if half is None:
+        policy = MixedPrecisionPolicy(cast_forward_inputs=False)
+    for layer in blocks(encoder):
+        fully_shard(layer, mesh=ranks, mp_policy=policy)
+    fully_shard(encoder, mesh=ranks, mp_policy=policy)
+    fully_shard(loss, mesh=ranks, mp_policy=MixedPrecisionPolicy(cast_forward_inputs=False))

@@ -1,0 +1,125 @@
+"""What stops a training: losses and gradients that are no numbers, memory that has run out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_cpt.data.batch import PairBatch
+from lightning_cpt.errors import TrainingError
+from lightning_cpt.guards import check_gradient, check_loss, gradient_norm, is_out_of_memory, smaller
+from lightning_cpt.ragged import Ragged
+
+NAN = float("nan")
+
+
+def batch(n: int) -> PairBatch:
+    texts = Ragged.from_lists([[1, 2]] * n)
+    rows = torch.arange(n)
+    made = PairBatch(
+        texts, texts, None, [f"pair{i}" for i in range(n)], rows, torch.empty((0, 3), dtype=torch.int64)
+    )
+    made.sources = ["books"] * n
+    return made
+
+
+def vectors(n: int, *bad: int) -> list[Tensor]:
+    x, y = torch.ones(n, 3), torch.ones(n, 3)
+    for row in bad:
+        (x if row % 2 else y)[row, 1] = NAN
+    return [x, y]
+
+
+def test_a_number_passes() -> None:
+    check_loss(torch.tensor(3.0), vectors(4), batch(4), 7)
+
+
+def test_the_records_without_a_vector_are_named() -> None:
+    with pytest.raises(
+        TrainingError,
+        match=r"step 7: the loss is nan \(2 of 9 records .*: 'pair2' of books, 'pair5' of books\)",
+    ):
+        check_loss(torch.tensor(NAN), vectors(9, 2, 5), batch(9), 7)
+    with pytest.raises(TrainingError, match=r"'pair4' of books \.\.\.\)"):
+        check_loss(torch.tensor(NAN), vectors(9, *range(7)), batch(9), 7)
+
+
+@pytest.mark.parametrize("bad", [(), (0, 1, 2)])
+def test_weights_that_ran_away_have_another_cure(bad: tuple[int, ...]) -> None:
+    with pytest.raises(TrainingError, match=r"lower model\.learning_rate"):
+        check_loss(torch.tensor(float("inf")), vectors(3, *bad), batch(3), 0)
+
+
+def test_the_norm_is_that_of_all_gradients_together() -> None:
+    parameters = [nn.Parameter(torch.zeros(n)) for n in (2, 3, 4)]
+    parameters[0].grad, parameters[1].grad = torch.full((2,), 2.0), torch.full((3,), -1.0)
+    norm = gradient_norm(parameters)
+    assert float(norm) == pytest.approx(11**0.5)
+    check_gradient(norm, 1)
+    parameters[1].grad[0] = NAN  # type: ignore[index]
+    with pytest.raises(TrainingError, match="step 1: the gradient's norm is nan"):
+        check_gradient(gradient_norm(parameters), 1)
+
+
+def test_lack_of_memory_is_known() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+    )
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_the_next_smaller_budget_is_proposed() -> None:
+    assert smaller(65536, "auto", 512).startswith("model.encoder.activation_memory 0")
+    assert smaller(65536, 0, 512) == "model.encoder.chunk_tokens 32768"
+    assert smaller(1024, 0, 512) == "data.batch_size 256"
+
+
+# Seen by `cpt` under the name `breaker`: spoils a weight, a gradient, or has no memory, at step 3.
+BREAKER = """
+import torch
+from lightning.pytorch import Callback
+
+class Breaker(Callback):
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == 3 and self.what == "weight":
+            pl_module.encoder.backbone.wte.weight.data[7:] = float("nan")
+        if trainer.global_step == 3 and self.what == "memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    def on_after_backward(self, trainer, pl_module):
+        if trainer.global_step == 3 and self.what == "gradient":
+            pl_module.loss.log_scale.grad.fill_(float("inf"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("weight", "step 3: the loss is nan"),
+        ("gradient", "step 3: the gradient's norm is inf"),
+        ("memory", "out of memory; try --model.encoder.activation_memory 0"),
+    ],
+)
+def test_a_run_stops_in_one_line_and_its_checkpoint_stays_good(
+    what: str, line: str, tmp_path: Path, here: Callable[..., Any], recipe: Callable[..., Path]
+) -> None:
+    (tmp_path / "breaker.py").write_text(BREAKER)
+    callbacks = [{"class_path": "breaker.Breaker", "init_args": {"what": what}}]
+    changes = {"trainer.callbacks": callbacks, "trainer.max_steps": 6, "run.checkpoint_every": 1}
+    _, err = here("fit", "--config", recipe(changes), status=2)
+    assert line in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert f"go on from step 3 with: cpt fit --ckpt_path {Path('run') / 'last.ckpt'}" in err
+    saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 3
+    assert all(torch.isfinite(value).all() for value in saved["state_dict"].values())

@@ -1,0 +1,160 @@
+"""FSDP2 on two gloo ranks: the full batch's gradient, and a run that trains, saves, resumes and scores as DDP's does."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+
+from lightning_cpt.backbone import blocks
+from lightning_cpt.encoder import TextEncoder
+from lightning_cpt.gather import rank_and_world_size, whole
+from lightning_cpt.losses import InfoNCE
+from lightning_cpt.ragged import Ragged
+from lightning_cpt.strategy import shard_modules
+
+PAIRS = 12
+CONFIG = {
+    "model_type": "gpt2",
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 2,
+    "n_positions": 64,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+}
+
+
+def texts() -> Ragged:
+    """x and y of all pairs; the first half of the pairs is far longer than the second."""
+    generator = torch.Generator().manual_seed(2)
+    lengths = torch.cat(
+        [torch.randint(low, high, (PAIRS // 2,), generator=generator) for low, high in ((20, 40), (1, 5))]
+    ).repeat(2)
+    return Ragged(torch.randint(5, 200, (int(lengths.sum()),), generator=generator), lengths)
+
+
+def share(rank: int, world_size: int) -> Ragged:
+    n = PAIRS // world_size
+    own = torch.arange(rank * n, rank * n + n)
+    return texts().select(torch.cat([own, own + PAIRS]))
+
+
+def gradients(encoder: TextEncoder, loss: InfoNCE, rank: int, world_size: int) -> dict[str, Tensor]:
+    n = PAIRS // world_size
+    for _ in range(2):  # twice, as two forward passes before one step: accumulation
+        vectors = encoder(share(rank, world_size))
+        (loss(vectors[:n], vectors[n:]).loss / 2).backward()
+    parameters = {**dict(encoder.named_parameters()), "log_scale": loss.log_scale}
+    return {name: whole(p.grad).clone() for name, p in parameters.items() if p.grad is not None}
+
+
+def sharded(state: dict[str, Any], weights: Any, chunk_tokens: int, memory: Any) -> Any:
+    rank, world_size = rank_and_world_size()
+    torch.manual_seed(0)
+    encoder, loss = TextEncoder.from_dict({**state, "activation_memory": memory}), InfoNCE()
+    encoder.load_state_dict(weights)
+    encoder.chunk_tokens = chunk_tokens
+    mesh = init_device_mesh("cpu", (world_size, 1), mesh_dim_names=("data_parallel", "tensor_parallel"))
+    shard_modules(encoder, loss, mesh, "32-true")
+    encoder.in_step = True
+    found = gradients(encoder, loss, rank, world_size)
+    assert encoder.work is not None
+    return found, encoder.work.chunks, encoder.work.kept_chunks
+
+
+@pytest.mark.parametrize(("chunk_tokens", "memory"), [(10_000, "all"), (45, 0), (45, "all"), (45, 40_000)])
+def test_the_gradient_is_the_full_batchs_though_ranks_have_unequal_texts(
+    gloo_pool: Any, tokenizer_folder: str, chunk_tokens: int, memory: Any
+) -> None:
+    torch.manual_seed(0)
+    encoder = TextEncoder(config=CONFIG, tokenizer=tokenizer_folder, max_length_x=64, max_length_y=64)
+    torch.manual_seed(0)
+    state, weights = encoder.to_dict(), {key: value.clone() for key, value in encoder.state_dict().items()}
+    expected = gradients(encoder, InfoNCE(), 0, 1)
+    ranks = gloo_pool.run(2, sharded, state, weights, chunk_tokens, memory)
+    assert ranks[0][1:] == ranks[1][1:]  # as many chunks and as many kept
+    for found, chunks, kept in ranks:
+        assert (chunks == 1) == (chunk_tokens > 1000)
+        assert kept == {"all": chunks, 0: 1}.get(memory, kept)
+        assert found.keys() == expected.keys()
+        for name, gradient in found.items():
+            reference = expected[name]
+            assert float((gradient - reference).norm()) <= 1e-5 * float(reference.norm()) + 1e-9, name
+
+
+def test_the_layers_are_the_backbones_blocks(tokenizer_folder: str) -> None:
+    encoder = TextEncoder(config=CONFIG, tokenizer=tokenizer_folder, max_length_x=64, max_length_y=64)
+    assert blocks(encoder) == list(encoder.backbone.h)  # type: ignore[arg-type]
+    assert blocks(torch.nn.Linear(2, 2)) == []
+
+
+def logged(folder: Path) -> list[dict[str, str]]:
+    (path,) = folder.glob("run*/logs/version_0/metrics.csv")
+    with open(path, encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def column(rows: list[dict[str, str]], name: str) -> list[float]:
+    return [float(row[name]) for row in rows if row.get(name)]
+
+
+@pytest.mark.slow
+def test_a_run_equals_ddps_and_goes_on_from_its_checkpoint(
+    tmp_path: Path, cpt: Callable[..., Any], recipe: Callable[..., Path]
+) -> None:
+    """61 validation pairs on two ranks: one of them has a pair, and here a batch, more."""
+    common = {
+        "trainer.devices": 2,
+        "trainer.max_steps": 12,
+        "trainer.val_check_interval": 4,
+        "trainer.gradient_clip_val": 0.5,
+        "trainer.accumulate_grad_batches": 2,
+        "data.pool_size": 33,
+        "model.encoder.config": {**CONFIG, "n_positions": 32},
+        "model.encoder.chunk_tokens": 100,
+        "model.encoder.activation_memory": 0,
+        "run.checkpoint_every": 5,
+    }
+    found = {}
+    for strategy in ("ddp", "fsdp2"):
+        folder = tmp_path / strategy
+        changes = {**common, "trainer.strategy": strategy, "run.folder": str(folder / "run")}
+        done = cpt("fit", "--config", recipe(changes, f"{strategy}.yaml"))
+        assert done.returncode == 0, done.stderr
+        found[strategy] = logged(folder)
+    for name in ("train/loss", "train/scale", "train/gradient_norm", "val/mrr", "val/loss"):
+        assert column(found["fsdp2"], name) == pytest.approx(column(found["ddp"], name), rel=1e-4), name
+        assert column(found["ddp"], name)
+
+    short = {**common, "trainer.strategy": "fsdp2", "run.folder": str(tmp_path / "again" / "run")}
+    killed = cpt(
+        "fit",
+        "--config",
+        recipe(
+            {
+                **short,
+                "trainer.callbacks": [
+                    {"class_path": "recorder.Recorder", "init_args": {"folder": str(tmp_path)}}
+                ],
+            },
+            "again.yaml",
+        ),
+        KILL_AT="14",
+    )
+    assert killed.returncode != 0
+    last = tmp_path / "again" / "run" / "last.ckpt"
+    resumed = cpt("fit", "--ckpt_path", last)
+    assert resumed.returncode == 0, resumed.stderr
+    encoders = [TextEncoder.load(path) for path in (last, tmp_path / "fsdp2" / "run" / "last.ckpt")]
+    for mine, theirs in zip(*(encoder.state_dict().values() for encoder in encoders), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+    tested = cpt("test", "--ckpt_path", last, "--trainer.strategy", "auto", "--trainer.devices", "1")
+    assert tested.returncode == 0, tested.stderr
