@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lightning_cpt import cli, lightning_cli
+from lightning_cpt.gradients import cli as gradients_cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,6 +38,7 @@ def test_a_command_is_taken(command: str, monkeypatch: pytest.MonkeyPatch) -> No
     ):
         monkeypatch.setattr(lightning_cli.CptCLI, name, lambda self, *args: taken.append(1))
     monkeypatch.setattr(lightning_cli.CptCLI, "_parse_ckpt_path", lambda self: None)
+    monkeypatch.setattr(gradients_cli, "_check", partial(_check_gradients, taken))
     words = shlex.split(command.replace("PATH...", "PATH").replace("FILE...", "FILE"))
     assert cli.main(words[1:] + _needed(words)) == 0
     assert taken
@@ -45,6 +48,12 @@ def _parse(add_commands: Any, arguments: list[str], taken: list[Any]) -> int:
     parser = cli._Parser(prog="cpt")
     add_commands(parser.add_subparsers(required=True))
     taken.append(parser.parse_args(arguments).func)
+    return 0
+
+
+def _check_gradients(taken: list[Any], recipe: list[str], sizes: tuple[int, ...], path: Path | None) -> int:
+    gradients_cli._check_arguments(recipe, path)
+    taken.append(sizes)
     return 0
 
 

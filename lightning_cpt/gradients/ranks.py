@@ -102,9 +102,20 @@ class Ranks:
         self.stop()
 
     def load(self, step: bytes) -> None:
-        """Hand the processes the pickled Step that their jobs start from, and the places to import it from."""
+        """Hand the processes the pickled Step that their jobs start from, and the places to import it from.
+
+        Returns when all of them have imported what it needs, so that no job's patience has to cover that.
+
+        Raises:
+            ConfigError: one cannot read it, died, or is not ready after two minutes.
+        """
         for _, pipe in self._ranks:
             pipe.send_bytes(pickle.dumps((sys.path, step)))
+        for rank, (_, pipe) in enumerate(self._ranks):
+            where = f"check-gradients: process {rank}, at its start,"
+            if not pipe.poll(PATIENCE):
+                raise ConfigError(f"{where} gave no answer within {PATIENCE:.0f} s")
+            self._read(rank, where)
 
     def run(self, world_size: int, job: Job) -> list[Gradients]:
         """The job on the first ``world_size`` processes as one group; the gradients in the order of the ranks."""
@@ -119,7 +130,7 @@ class Ranks:
             try:
                 self._ranks[rank][1].send_bytes(pickle.dumps(order))
             except OSError:
-                raise self._death(rank, job, len(ranks)) from None
+                raise self._death(rank, _where(job, rank, len(ranks))) from None
 
     def _store(self, world_size: int) -> str:
         """Path of the group's file, a new one whenever another group is to be made; none for a process alone."""
@@ -146,25 +157,24 @@ class Ranks:
                 )
             for pipe in ready:
                 rank = pipes[pipe]  # type: ignore[index]
-                answers[rank] = self._answer(rank, job, len(ranks))
+                answers[rank] = self._read(rank, _where(job, rank, len(ranks)))
         return [answers[rank] for rank in ranks]
 
-    def _answer(self, rank: int, job: Job, world_size: int) -> Gradients:
+    def _read(self, rank: int, where: str) -> Any:
         try:
             good, value = pickle.loads(self._ranks[rank][1].recv_bytes())
         except (EOFError, OSError):
-            raise self._death(rank, job, world_size) from None
+            raise self._death(rank, where) from None
         if not good:
-            raise ConfigError(f"{_where(job, rank, world_size)} failed: {value}")
-        gradients: Gradients = value
-        return gradients
+            raise ConfigError(f"{where} failed: {value}")
+        return value
 
-    def _death(self, rank: int, job: Job, world_size: int) -> ConfigError:
+    def _death(self, rank: int, where: str) -> ConfigError:
         process = self._ranks[rank][0]
         process.join(1)
         code = process.exitcode
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit status {code}"
-        return ConfigError(f"{_where(job, rank, world_size)} died with {how}")
+        return ConfigError(f"{where} died with {how}")
 
     def stop(self) -> None:
         """Kill and reap all processes."""
@@ -198,11 +208,13 @@ def _serve(pipe: Connection, rank: int, patience: float) -> None:
             message = pickle.loads(pipe.recv_bytes())
         except (EOFError, OSError):
             return
-        if not isinstance(message, Order):
-            sys.path, step = message
-            continue
         try:
-            answer: tuple[bool, Any] = (True, _work(message, rank, step, patience))
+            if isinstance(message, Order):
+                answer: tuple[bool, Any] = (True, _work(message, rank, step, patience))
+            else:
+                sys.path, step = message
+                pickle.loads(step)  # imports what it needs
+                answer = (True, None)
         except Exception as error:
             answer = (False, _one_line(error))
         pipe.send_bytes(pickle.dumps(answer))

@@ -72,12 +72,12 @@ def test_a_plug_ins_own_parameters_and_an_encoder_of_ones_own(
             r"the process, in the case 'the full batch' in float64, failed: ValueError: no such thing \(.*:\d+\)$",
         ),
         ("Dies", r"rank 1 of 2, in the case 'one chunk' in float64, died with exit status 3$"),
-        ("Hangs", r"rank . of 2, in the case 'one chunk' in float64, gave no answer within 4 s"),
+        ("Hangs", r"rank . of 2, in the case 'one chunk' in float64, gave no answer within 8 s"),
     ],
 )
 def test_a_rank_that_does_not_answer_is_one_line(plugin: str, message: str, plugins: str) -> None:
     step, _ = build_twin(["--config", "quickstart", "--model.loss.class_path", f"{plugins}.{plugin}"])
-    with Ranks(2, patience=4.0) as ranks:
+    with Ranks(2, patience=8.0) as ranks:
         pids = [process.pid for process, _ in ranks._ranks]
         ranks.load(pickled(step))
         with pytest.raises(ConfigError, match=message):
