@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +31,7 @@ from lightning_cpt.backbone import (
 )
 from lightning_cpt.checkpoint import read_checkpoint, run_name
 from lightning_cpt.chunks import Work, encode_in_chunks, plan_chunks
+from lightning_cpt.embedding import Lookups, summable
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.memory import ActivationMemory, storages
 from lightning_cpt.ragged import Ragged
@@ -179,8 +182,12 @@ class TextEncoder(nn.Module):
 
     def forward(self, batch: Ragged) -> Tensor:
         """Unit vectors of tokenised texts, with gradients, at least float32: ``(n, dim)``."""
+        words: Any = self.backbone.get_input_embeddings()  # type: ignore[operator]
+        encode = self._encode_chunk
+        if torch.is_grad_enabled() and not (self.compiled or self.in_step) and summable(words):
+            encode = partial(encode, lookups=Lookups(words))
         vectors, self.work = encode_in_chunks(
-            self._encode_chunk,
+            encode,
             batch,
             token_budget=self.chunk_tokens,
             memory=self.memory,
@@ -191,7 +198,11 @@ class TextEncoder(nn.Module):
         )
         return vectors
 
-    def _encode_chunk(self, chunk: Ragged) -> Tensor:
+    def _encode_chunk(self, chunk: Ragged, lookups: Lookups | None = None) -> Tensor:
+        with lookups.used() if lookups else nullcontext():
+            return self._run_backbone(chunk)
+
+    def _run_backbone(self, chunk: Ragged) -> Tensor:
         if self._goes_without_padding():
             ends = (chunk.lengths.cumsum(0) - 1).to(chunk.device)  # (m,) places among all tokens
             inputs = packed_inputs(chunk, causal=not self._masked, first_position=self._first_position)

@@ -1,0 +1,108 @@
+"""Sums the gradient of the token embedding over all chunks in one table, where autograd makes one for each chunk.
+
+The gradient of a lookup is as large as the vocabulary, whatever the chunk's size: with many small chunks, filling and
+adding those tables is a tenth of a step on a CPU. Here each chunk adds only the rows that it looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Lookups:
+    """The lookups of one forward pass, whose gradients come together.
+
+    Args:
+        module: the backbone's token embedding, one that :func:`summable` allows.
+    """
+
+    def __init__(self, module: nn.Embedding) -> None:
+        self._module = module
+        self._table = _Table(module)
+        # All chunks' lookups hang on this number, so autograd reaches the weight once, behind the last of them.
+        self._anchor: Tensor = _Anchor.apply(module.weight, self._table)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Within, the module's lookups are these."""
+        self._module.forward = self._look_up  # type: ignore[method-assign,assignment]
+        try:
+            yield
+        finally:
+            del self._module.forward
+
+    def _look_up(self, ids: Tensor) -> Tensor:
+        found: Tensor = _Rows.apply(self._anchor, ids, self._table)  # (*ids.shape, dim)
+        return found
+
+
+class _Table:
+    """The embedding's weight, and the sum of its gradients so far. (Knows nothing of the graph: no circle.)"""
+
+    def __init__(self, module: nn.Embedding) -> None:
+        self.weight = module.weight.detach()
+        self._padding = module.padding_idx
+        self._sum: Tensor | None = None  # (vocabulary, dim), from the first chunk's backward pass on
+
+    def add(self, ids: Tensor, grad: Tensor) -> None:
+        """Add the gradient of looked-up rows; the padding token's stays 0, as in torch."""
+        ids, grad = ids.flatten(), grad.flatten(0, -2)  # (n,), (n, dim)
+        if self._padding is not None:
+            real = (ids != self._padding).nonzero().squeeze(1)
+            ids, grad = ids[real], grad[real]
+        if self._sum is None:
+            self._sum = torch.zeros_like(self.weight)
+        self._sum.index_add_(0, ids, grad)
+
+    def take(self) -> Tensor | None:
+        """The sum; another backward pass begins anew."""
+        found, self._sum = self._sum, None
+        return found
+
+
+class _Anchor(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, table: _Table) -> Tensor:
+        ctx.table = table
+        return weight.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None]:
+        return ctx.table.take(), None
+
+
+class _Rows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, ids: Tensor, table: _Table) -> Tensor:
+        ctx.table = table
+        ctx.save_for_backward(ids)
+        return F.embedding(ids, table.weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (ids,) = ctx.saved_tensors
+        ctx.table.add(ids, grads[0])
+        return grads[0].new_zeros(()), None, None
+
+
+def summable(module: Any) -> bool:
+    """Whether a token embedding is a plain lookup in float32 or float64 on the CPU, with a dense gradient.
+
+    On CUDA the tables cost next to nothing, and adding rows there is not the same from run to run.
+    """
+    return (
+        type(module) is nn.Embedding
+        and type(module.weight) is nn.Parameter
+        and module.weight.device.type == "cpu"
+        and module.weight.dtype in (torch.float32, torch.float64)
+        and module.weight.requires_grad
+        and module.max_norm is None
+        and not module.scale_grad_by_freq
+        and not module.sparse
+    )
