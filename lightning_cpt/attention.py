@@ -86,8 +86,18 @@ def padding_free(model: nn.Module, shapes: list[tuple[int, int, int]] | None = N
         config._attn_implementation = before
 
 
-def _no_mask(*args: Any, **kwargs: Any) -> None:
-    return None
+def _no_mask(*args: Any, local_size: int | None = None, use_vmap: bool = False, **kwargs: Any) -> None:
+    """No mask: the bounds of the sequences say all. By transformers' interface of masks.
+
+    Raises:
+        ConfigError: the model asks for more than causal or full attention; some models say so only here.
+    """
+    if local_size is not None or use_vmap:
+        what = "attention of its own shape" if local_size is None else f"attention within {local_size} tokens"
+        raise ConfigError(
+            f"padding_free: the backbone asks for {what}, which attention without padding does not know; "
+            "set model.encoder.padding_free: false"
+        )
 
 
 def attend(
@@ -230,8 +240,13 @@ def check_padding_free(model: nn.Module, *, causal: bool, first_position: int, l
                     for row in batch.ids.split(batch.lengths.tolist())
                 ]
             )
-            if device.type == "cuda":
-                _check_kernel(batch, causal, shapes[0])
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a model says to inputs that it was not written for
+        raise ConfigError(
+            f"padding_free: {type(model).__name__} does not run without padding ({type(error).__name__}: {error}); "
+            "set model.encoder.padding_free: false"
+        ) from error
     finally:
         model.train(training)
     difference = float((found - single).norm() / single.norm())
@@ -240,6 +255,13 @@ def check_padding_free(model: nn.Module, *, causal: bool, first_position: int, l
             f"padding_free: without padding {type(model).__name__} differs from one sequence at a time by "
             f"{difference:.1e}; set model.encoder.padding_free: false"
         )
+    if not shapes:
+        raise ConfigError(
+            f"padding_free: {type(model).__name__} has an attention of its own, which nothing can stand in for; "
+            "set model.encoder.padding_free: false"
+        )
+    if device.type == "cuda":
+        _check_kernel(batch, causal, shapes[0])
 
 
 def _few_sequences(model: nn.Module, longest: int) -> Ragged:

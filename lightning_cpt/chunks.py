@@ -117,13 +117,27 @@ def encode_in_chunks(
     encoded = []
     for number, chunk in enumerate(chunks):
         if number < len(chunks) - kept:
-            encoded.append(checkpoint(forward, chunk, use_reentrant=False))
+            encoded.append(_recomputed(forward, chunk))
         elif graph and memory.bytes_per_token is None and number == len(chunks) - 1:
             encoded.append(memory.measure(lambda: forward(chunks[-1]), sizes[-1], weights()))
         else:
             encoded.append(forward(chunk))
     work = _account(batch, chunks, sizes, padding_free, kept, tail)
     return torch.cat(encoded)[(dummies + order.argsort()).to(batch.device)], work
+
+
+def _recomputed(forward: Forward, chunk: Ragged) -> Tensor:
+    """Encode a chunk that runs again in the backward pass.
+
+    ``checkpoint`` keeps the random state of the devices whose tensors it is handed, and looks for them in tuples
+    and lists only: handed the Ragged itself, it would draw another dropout on CUDA the second time.
+    """
+
+    def encode(ids: Tensor, lengths: Tensor) -> Tensor:
+        return forward(Ragged(ids, lengths))
+
+    encoded: Tensor = checkpoint(encode, chunk.ids, chunk.lengths, use_reentrant=False)
+    return encoded
 
 
 def _size(chunk: Ragged, padding_free: bool) -> int:

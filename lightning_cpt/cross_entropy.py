@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from lightning_cpt.losses import FalseNegatives
@@ -41,23 +42,26 @@ class Rivals:
     Args:
         rows: k hashes of each row, ``(n, k)``.
         columns: the same of each column, ``(w, k)``.
-        own: hash of each row's own answer, ``(n,)``.
+        own: hash of each row's own answer, ``(n,)``; None where no further column is to be left out.
         further: hash of each further column, behind the w, ``(m,)``.
     """
 
-    def __init__(self, rows: Tensor, columns: Tensor, own: Tensor, further: Tensor) -> None:
+    def __init__(self, rows: Tensor, columns: Tensor, own: Tensor | None, further: Tensor) -> None:
         self.rows, self.columns = rows.T.contiguous(), columns.T.contiguous()  # (k, n), (k, w)
-        self.own, self.further = own.contiguous(), further
+        self.own, self.further = None if own is None else own.contiguous(), further
         # Few rows have any: only those are compared with all columns.
         twins = [_count(mine, all_) > 1 for mine, all_ in zip(self.rows, self.columns, strict=True)]
-        self.some = torch.stack([*twins, _count(self.own, further) > 0]).any(0)  # (n,)
+        if self.own is not None:
+            twins.append(_count(self.own, further) > 0)
+        self.some = torch.stack(twins).any(0)  # (n,)
 
     @classmethod
     def of(cls, found: FalseNegatives | None, rows: slice) -> Rivals | None:
         """Those of the rows of one rank."""
         if found is None:
             return None
-        return cls(found.pairs[rows], found.pairs, found.positives[rows], found.negatives)
+        own = None if found.positives is None else found.positives[rows]
+        return cls(found.pairs[rows], found.pairs, own, found.negatives)
 
     def hide(self, logits: Tensor, rows: slice, own: Tensor) -> Tensor:
         """Set the logits of right answers that are not a row's own to minus infinity; how many, ``()``.
@@ -71,7 +75,7 @@ class Rivals:
         width = self.columns.shape[1]
         for mine, all_ in zip(self.rows, self.columns, strict=True):
             hidden[:, :width] |= mine[rows][at, None] == all_
-        if logits.shape[1] > width:
+        if self.own is not None and logits.shape[1] > width:
             hidden[:, width:] = self.own[rows][at, None] == self.further
         hidden[torch.arange(len(at), device=at.device), own[at]] = False
         logits[at] = logits[at].masked_fill_(hidden, _NEVER)
@@ -135,6 +139,7 @@ class _CrossEntropy(torch.autograd.Function):
         return found
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         return *(grads[0] * part for part in ctx.saved_tensors), None, None, None, None, None
 

@@ -6,13 +6,15 @@ adding those tables is a tenth of a step on a CPU. Here each chunk adds only the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from lightning_cpt.ragged import Ragged
 
 
 class Lookups:
@@ -28,14 +30,17 @@ class Lookups:
         # All chunks' lookups hang on this number, so autograd reaches the weight once, behind the last of them.
         self._anchor: Tensor = _Anchor.apply(module.weight, self._table)
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """Within, the module's lookups are these."""
-        self._module.forward = self._look_up  # type: ignore[method-assign,assignment]
-        try:
-            yield
-        finally:
-            del self._module.forward
+    def used(self, encode: Callable[[Ragged], Tensor]) -> Callable[[Ragged], Tensor]:
+        """``encode`` with the module's lookups being these, in the forward pass and when it is computed again."""
+
+        def encoded(chunk: Ragged) -> Tensor:
+            self._module.forward = self._look_up  # type: ignore[method-assign,assignment]
+            try:
+                return encode(chunk)
+            finally:
+                del self._module.forward
+
+        return encoded
 
     def _look_up(self, ids: Tensor) -> Tensor:
         found: Tensor = _Rows.apply(self._anchor, ids, self._table)  # (*ids.shape, dim)
@@ -73,6 +78,7 @@ class _Anchor(torch.autograd.Function):
         return weight.new_zeros(())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None]:
         return ctx.table.take(), None
 
@@ -85,6 +91,7 @@ class _Rows(torch.autograd.Function):
         return F.embedding(ids, table.weight)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (ids,) = ctx.saved_tensors
         ctx.table.add(ids, grads[0])
@@ -98,6 +105,7 @@ def summable(module: Any) -> bool:
     """
     return (
         type(module) is nn.Embedding
+        and "forward" not in vars(module)  # somebody else's
         and type(module.weight) is nn.Parameter
         and module.weight.device.type == "cpu"
         and module.weight.dtype in (torch.float32, torch.float64)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +39,13 @@ from lightning_cpt.tokenization import SIDES, PairTokenizer, Side
 
 _SLICE = 16384  # texts that `encode` holds as token ids at a time
 # Keys that say how an encoder computes, not what.
-HOW = ("chunk_tokens", "activation_memory", "padding_free", "compile")
+_HOW_DEFAULTS: dict[str, Any] = {
+    "chunk_tokens": 16384,
+    "activation_memory": "auto",
+    "padding_free": "auto",
+    "compile": False,
+}
+HOW = tuple(_HOW_DEFAULTS)
 _CPU_TOKENS = 2048  # activations that stay in a CPU's cache: 1.35x as fast as 16384 (MiniLM, one core)
 
 
@@ -182,10 +186,9 @@ class TextEncoder(nn.Module):
 
     def forward(self, batch: Ragged) -> Tensor:
         """Unit vectors of tokenised texts, with gradients, at least float32: ``(n, dim)``."""
-        words: Any = self.backbone.get_input_embeddings()  # type: ignore[operator]
-        encode = self._encode_chunk
-        if torch.is_grad_enabled() and not (self.compiled or self.in_step) and summable(words):
-            encode = partial(encode, lookups=Lookups(words))
+        encode: Callable[[Ragged], Tensor] = self._encode_chunk
+        if (lookups := self._lookups()) is not None:
+            encode = lookups.used(encode)
         vectors, self.work = encode_in_chunks(
             encode,
             batch,
@@ -198,11 +201,17 @@ class TextEncoder(nn.Module):
         )
         return vectors
 
-    def _encode_chunk(self, chunk: Ragged, lookups: Lookups | None = None) -> Tensor:
-        with lookups.used() if lookups else nullcontext():
-            return self._run_backbone(chunk)
+    def _lookups(self) -> Lookups | None:
+        """One table for the gradient of the token embedding, where that helps and is the same."""
+        if not torch.is_grad_enabled() or self.compiled or self.in_step or self.device.type != "cpu":
+            return None
+        try:
+            words = self.backbone.get_input_embeddings()  # type: ignore[operator]
+        except (AttributeError, NotImplementedError):  # a backbone of somebody's own
+            return None
+        return Lookups(words) if summable(words) else None
 
-    def _run_backbone(self, chunk: Ragged) -> Tensor:
+    def _encode_chunk(self, chunk: Ragged) -> Tensor:
         if self._goes_without_padding():
             ends = (chunk.lengths.cumsum(0) - 1).to(chunk.device)  # (m,) places among all tokens
             inputs = packed_inputs(chunk, causal=not self._masked, first_position=self._first_position)
@@ -220,7 +229,9 @@ class TextEncoder(nn.Module):
 
     def _goes_without_padding(self) -> bool:
         """Whether chunks go through the backbone without padding, here and now; tried out before the first does."""
-        if self.padding_free is False or not (self.padding_free is True or kernel_runs(self.device)):
+        # On the CPU only where it is asked for: without the kernel it is slow, and there to be checked.
+        asked = self.padding_free is True and self.device.type == "cpu"
+        if self.padding_free is False or not (asked or kernel_runs(self.device)):
             return False
         if self._unpadded is None:
             self._unpadded = self._try_without_padding()
@@ -315,7 +326,9 @@ class TextEncoder(nn.Module):
         nn.Module.__init__(self)
         tokenization = PairTokenizer.from_dict(state["tokenization"])
         config = restore_config(json.loads(state["config"]))
-        options = {key: state[key] for key in ("name", "attention", *HOW)}
+        # Keys that say how, not what, may be younger than the checkpoint.
+        how = {key: state.get(key, default) for key, default in _HOW_DEFAULTS.items()}
+        options = {"name": state["name"], "attention": state["attention"], **how}
         with torch.random.fork_rng(devices=[]):
             model = build_model(config, None, attention=state["attention"])
             self._assemble(model, tokenization, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -187,7 +187,7 @@ class CptCLI(LightningCLI):
             before, after = (part.get("init_args", part) for part in (then, now))
             changed = {key: value for key, value in after.items() if value != before.get(key)}
             if changed.keys() <= set(HOW):
-                return cls.from_dict({**self.saved["encoder"], **changed})
+                return _under("model.encoder", cls.from_dict, {**self.saved["encoder"], **changed})
         return _under("model.encoder", cls, *args, **kwargs)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -302,7 +302,7 @@ def _make_loss(cls: type[InfoNCE], *args: Any, **kwargs: Any) -> InfoNCE:
     return _under("model.loss", cls, *args, **kwargs)
 
 
-def _under(key: str, cls: type[_Part], *args: Any, **kwargs: Any) -> _Part:
+def _under(key: str, cls: Callable[..., _Part], *args: Any, **kwargs: Any) -> _Part:
     """A part of the model; its errors name its own keys, and here get the recipe's key before them."""
     try:
         return cls(*args, **kwargs)

@@ -59,12 +59,13 @@ class FalseNegatives(NamedTuple):
 
     Args:
         pairs: pairs that agree in any of the k columns are no negatives of each other, ``(world_size * n, k)``.
-        positives: a hard negative that is the text of a row's own y is none for that row, ``(world_size * n,)``.
+        positives: a hard negative that is the text of a row's own y is none for that row, ``(world_size * n,)``;
+            None takes all as negatives.
         negatives: hashes of the hard negatives, ``(m,)``.
     """
 
     pairs: Tensor
-    positives: Tensor
+    positives: Tensor | None
     negatives: Tensor
 
 
@@ -132,7 +133,8 @@ class InfoNCE(nn.Module):
     Args:
         initial_temperature: the scale starts at its inverse (CLIP's 0.07; the paper does not say).
         learnable: train the scale; false keeps it where it starts.
-        mask: pairs of a batch that have the same x, y or document are no negatives of each other; [] leaves all in.
+        mask: pairs of a batch that have the same x, y or document are no negatives of each other; with y, a hard
+            negative that is a query's own answer is none either; [] leaves all in.
         tile_megabytes: size of the piece of the matrix of cosines that is worked on at a time.
 
     Raises:
@@ -209,6 +211,6 @@ class InfoNCE(nn.Module):
         everyones = all_gather_uneven(keys.pairs, pairs)  # (world * n, 3)
         return FalseNegatives(
             everyones[:, self.mask],
-            everyones[:, _HASHES.index("y")],
+            everyones[:, y] if (y := _HASHES.index("y")) in self.mask else None,
             all_gather_uneven(keys.negatives, hards) if any(hards) else keys.negatives,
         )

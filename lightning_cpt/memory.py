@@ -53,6 +53,7 @@ class ActivationMemory:
         self._given = parse_bytes(setting)
         self._found: float | None = None  # what `auto` came to
         self._at_start: int | None = None
+        self.ranks_here = 1  # processes of the run that share this machine's memory
         self.bytes_per_token: float | None = None  # of a chunk's activations, padding included
 
     @property
@@ -70,7 +71,7 @@ class ActivationMemory:
         if self.settled:
             return
         if device.type != "cuda":
-            self._found = _HOST_SHARE * free_memory() / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            self._found = _HOST_SHARE * free_memory() / self.ranks_here
         elif self._at_start is None:
             self._at_start = torch.cuda.memory_allocated(device)
 

@@ -69,6 +69,7 @@ class ContrastiveModule(LightningModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             check_precision(self.trainer.precision)
+            self.encoder.memory.ranks_here = int(getattr(self.trainer, "num_devices", 1))
 
     def configure_optimizers(self) -> Any:
         """AdamW, and its learning rate's course over the whole run, moved once per optimizer step."""
@@ -104,7 +105,7 @@ class ContrastiveModule(LightningModule):
                 raise ConfigError(
                     "model.encoder.compile: does not go with weights that are cut over the ranks; leave it out"
                 )
-            shard_modules(self.encoder, self.loss, self.device_mesh, str(self.trainer.precision))
+            shard_modules(self.encoder, self.loss, self.device_mesh)
             self.encoder.in_step = True
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lightning_cpt.embedding import Lookups
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.ragged import Ragged
 
@@ -38,8 +37,8 @@ def compute_chunks_in_float64(encoder: TextEncoder) -> None:
     """Let each chunk enter InFloat64 by itself: the backward pass, which computes it again, leaves all modes."""
     encode = encoder._encode_chunk
 
-    def wide(chunk: Ragged, lookups: Lookups | None = None) -> Tensor:
+    def wide(chunk: Ragged) -> Tensor:
         with InFloat64():
-            return encode(chunk, lookups)
+            return encode(chunk)
 
     encoder._encode_chunk = wide  # type: ignore[method-assign]

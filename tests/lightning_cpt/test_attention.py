@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_cpt.attention import NAME, check_padding_free, kernel_runs, padding_free
+from lightning_cpt.attention import NAME, attend, check_padding_free, kernel_runs, padding_free
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError
 
@@ -76,8 +76,8 @@ def test_equals_the_padded_backbone(kind: str, attention: str, memory: Any, toke
 
 
 REFUSED = [
-    ("mistral", {"sliding_window": 8}, "sliding_window"),
-    ("gemma2", {}, "softcap"),
+    ("mistral", {"sliding_window": 8}, "within 8 tokens"),
+    ("gemma2", {}, "within 4096 tokens"),
     ("llama", {"attention_dropout": 0.1}, "attention dropout"),
     ("codegen", {}, "differs from one sequence at a time"),
 ]
@@ -92,6 +92,15 @@ def test_what_it_does_not_know_is_refused(
         encoder(encoder.tokenization(TEXTS, "x"))
 
 
+@pytest.mark.parametrize("asked", [{"softcap": 50.0}, {"s_aux": torch.ones(2)}, {"sliding_window": 8}])
+def test_what_reaches_the_attention_function_is_refused_by_name(asked: dict[str, Any]) -> None:
+    heads = torch.zeros(1, 2, 5, 4)  # (1, heads, total, width)
+    bounds: dict[str, Any] = {"cu_seq_lens_q": torch.tensor([0, 5]), "max_length_q": 5, "packed_causal": True}
+    attend(torch.nn.Identity(), heads, heads, heads, None, **bounds)
+    with pytest.raises(ConfigError, match=next(iter(asked))):
+        attend(torch.nn.Identity(), heads, heads, heads, None, **bounds, **asked)
+
+
 def test_a_model_that_loses_the_places_is_found_out(tokenizer_folder: str) -> None:
     model = build("gpt2", tokenizer_folder).backbone
     forward = model.forward
@@ -102,6 +111,58 @@ def test_a_model_that_loses_the_places_is_found_out(tokenizer_folder: str) -> No
     model.forward = forgetful
     with pytest.raises(ConfigError, match="differs from one sequence at a time"):
         check_padding_free(model, causal=True, first_position=0, longest=64)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "reason"),
+    [
+        # Its attention is its own: a comparison alone would find nothing wrong.
+        (
+            "codegen",
+            {"n_embd": 32, "n_layer": 1, "n_head": 4, "rotary_dim": 4, "n_positions": 80},
+            "codegen|CodeGen",
+        ),
+        (
+            "gpt_neo",
+            {
+                "hidden_size": 32,
+                "num_layers": 1,
+                "num_heads": 2,
+                "attention_types": [[["global"], 1]],
+                "max_position_embeddings": 80,
+            },
+            "does not run without padding|of its own",
+        ),
+        (
+            "llama4_text",
+            {
+                "hidden_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 2,
+                "head_dim": 16,
+                "intermediate_size": 32,
+                "intermediate_size_mlp": 32,
+                "num_local_experts": 2,
+                "attention_chunk_size": 128,
+                "max_position_embeddings": 512,
+            },
+            "within 128 tokens",
+        ),
+    ],
+)
+def test_auto_falls_back_and_says_why(
+    kind: str, config: dict[str, Any], reason: str, tokenizer_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on CUDA, where `auto` tries every backbone: no traceback, a warning, and padding."""
+    monkeypatch.setattr("lightning_cpt.encoder.kernel_runs", lambda device: True)
+    encoder = TextEncoder(
+        config={"model_type": kind, **config}, tokenizer=tokenizer_folder, max_length_x=48, max_length_y=48
+    )
+    with pytest.warns(UserWarning, match=reason):
+        encoder(encoder.tokenization(TEXTS, "x"))
+    assert encoder.work is not None
+    assert encoder.work.padded_tokens > encoder.work.tokens
 
 
 def test_auto_pads_where_there_is_no_kernel(tokenizer_folder: str) -> None:

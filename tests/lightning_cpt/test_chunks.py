@@ -109,6 +109,30 @@ def two_pass(model: nn.Module, sequences: Ragged, budget: int) -> Tensor:
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
+def test_the_devices_random_state_is_kept_for_recomputed_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """checkpoint keeps the random state of the devices of the tensors it is handed; it must be handed them."""
+    handed: list[object] = []
+
+    def spy(function: Callable[..., Tensor], *args: object, use_reentrant: bool) -> Tensor:
+        handed.extend(args)
+        return function(*args)
+
+    monkeypatch.setattr("lightning_cpt.chunks.checkpoint", spy)
+    encode(toy(), batch(), budget=100, recompute=True)
+    assert handed
+    assert all(isinstance(part, Tensor) for part in handed)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_dropout_repeats_in_the_recomputed_chunks_on_cuda() -> None:
+    model, sequences = toy(dropout=0.3).cuda(), batch().to("cuda")
+    gradients = []
+    for recompute in (True, False):
+        torch.manual_seed(5)
+        gradients.append(gradient(model, lambda again=recompute: encode(model, sequences, 100, again)))  # type: ignore[misc]
+    assert torch.allclose(*gradients)
+
+
 def test_dropout_repeats_in_the_recomputed_chunks() -> None:
     model, sequences = toy(dropout=0.3), batch()
     torch.manual_seed(7)

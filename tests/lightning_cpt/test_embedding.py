@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lightning_cpt import encoder as encoder_module
 from lightning_cpt.embedding import Lookups, summable
 from lightning_cpt.encoder import TextEncoder
+from lightning_cpt.ragged import Ragged
 
 TEXTS = [
     "a",
@@ -45,6 +46,12 @@ def gradients(encoder: TextEncoder, passes: int = 1) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
 
 
+def used(table: nn.Embedding) -> Any:
+    """Ids -> rows, through Lookups of the table."""
+    encode = Lookups(table).used(lambda chunk: table(chunk.ids))
+    return lambda *ids: encode(Ragged(torch.tensor(ids), torch.tensor([len(ids)])))
+
+
 @pytest.mark.parametrize("passes", [1, 2])
 @pytest.mark.parametrize("memory", ["all", "0"])
 @pytest.mark.parametrize("kind", ["llama", "bert"])  # bert's table has a padding token
@@ -66,10 +73,8 @@ def test_the_gradient_is_autograds(
 
 def test_the_padding_token_gets_none() -> None:
     table = nn.Embedding(5, 3, padding_idx=1)
-    lookups = Lookups(table)
-    with lookups.used():
-        found = table(torch.tensor([[0, 1], [1, 4]]))
-    assert torch.equal(found, table(torch.tensor([[0, 1], [1, 4]])))
+    found = used(table)(0, 1, 1, 4)
+    assert torch.equal(found, table(torch.tensor([0, 1, 1, 4])))
     found.sum().backward()
     assert table.weight.grad is not None
     assert table.weight.grad[:, 0].tolist() == [1, 0, 0, 0, 1]
@@ -77,9 +82,8 @@ def test_the_padding_token_gets_none() -> None:
 
 def test_a_second_backward_pass_begins_anew() -> None:
     table = nn.Embedding(5, 3)
-    lookups = Lookups(table)
-    with lookups.used():
-        found = table(torch.tensor([2, 2])).sum() + table(torch.tensor([3])).sum()
+    look = used(table)
+    found = look(2, 2).sum() + look(3).sum()
     for _ in range(2):
         table.weight.grad = None
         found.backward(retain_graph=True)
@@ -89,12 +93,16 @@ def test_a_second_backward_pass_begins_anew() -> None:
 
 def test_a_table_with_another_use_gets_both_gradients() -> None:
     table = nn.Embedding(4, 2)
-    lookups = Lookups(table)
-    with lookups.used():
-        found = table(torch.tensor([1]))
-    (found.sum() + 10 * table.weight.sum()).backward()
+    (used(table)(1).sum() + 10 * table.weight.sum()).backward()
     assert table.weight.grad is not None
     assert table.weight.grad[:, 0].tolist() == [10, 11, 10, 10]
+
+
+def test_a_gradient_of_the_gradient_is_refused() -> None:
+    table = nn.Embedding(4, 2)
+    (grad,) = torch.autograd.grad(used(table)(1).square().sum(), table.weight, create_graph=True)
+    with pytest.raises(RuntimeError):
+        grad.sum().backward()
 
 
 def test_the_graph_is_freed_without_the_collector() -> None:
@@ -102,8 +110,7 @@ def test_the_graph_is_freed_without_the_collector() -> None:
     gc.disable()
     try:
         lookups = Lookups(table)
-        with lookups.used():
-            found = table(torch.tensor([2]))
+        found = lookups.used(lambda chunk: table(chunk.ids))(Ragged(torch.tensor([2]), torch.tensor([1])))
         kept = weakref.ref(lookups._table)
         del lookups, found
         assert kept() is None
@@ -111,11 +118,17 @@ def test_the_graph_is_freed_without_the_collector() -> None:
         gc.enable()
 
 
-def test_outside_the_block_the_module_is_itself() -> None:
+def test_outside_the_module_is_itself() -> None:
     table = nn.Embedding(5, 3)
-    with pytest.raises(IndexError), Lookups(table).used():
-        table(torch.tensor([7]))
+    with pytest.raises(IndexError):
+        used(table)(7)
     assert "forward" not in vars(table)
+
+
+def hooked() -> nn.Embedding:
+    table = nn.Embedding(5, 3)
+    table.forward = lambda ids: ids  # type: ignore[method-assign,assignment]
+    return table
 
 
 @pytest.mark.parametrize(
@@ -129,6 +142,7 @@ def test_outside_the_block_the_module_is_itself() -> None:
         (nn.Embedding(5, 3, dtype=torch.bfloat16), False),
         (nn.Embedding(5, 3, device="meta"), False),
         (nn.Embedding(5, 3).requires_grad_(False), False),
+        (hooked(), False),
         (type("Scaled", (nn.Embedding,), {})(5, 3), False),
         (None, False),
     ],

@@ -65,8 +65,8 @@ def test_a_chunks_activations_are_counted_once_and_without_weights() -> None:
 
 def test_auto_takes_half_of_what_is_free_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_cpt.memory.free_memory", lambda: 1000)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     memory = ActivationMemory("auto")
+    memory.ranks_here = 2
     assert not memory.settled
     memory.start(CPU)
     assert memory.settled

@@ -63,7 +63,7 @@ def sharded(state: dict[str, Any], weights: Any, chunk_tokens: int, memory: Any)
     encoder.load_state_dict(weights)
     encoder.chunk_tokens = chunk_tokens
     mesh = init_device_mesh("cpu", (world_size, 1), mesh_dim_names=("data_parallel", "tensor_parallel"))
-    shard_modules(encoder, loss, mesh, "32-true")
+    shard_modules(encoder, loss, mesh)
     encoder.in_step = True
     found = gradients(encoder, loss, rank, world_size)
     assert encoder.work is not None
