@@ -198,13 +198,18 @@ class ContrastiveModule(LightningModule):
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Tensor]:
         """Unit vectors of the sides that the batch has, each ``(n, dim)``."""
-        sides = {side: ragged for side, ragged in (("x", batch.x), ("y", batch.y)) if len(ragged)}
-        return dict(zip(sides, self._embed(list(sides.values())), strict=True)) if sides else {}
+        sides = zip("xy", self._embed_both(batch), strict=True)
+        return {side: vectors for side, vectors in sides if len(vectors)}
 
     def _embed_pool(self, batch: PairBatch) -> None:
-        if len(batch) or self.encoder.in_step:  # in step, a rank without rows still has to take part
-            x, y = self._embed([batch.x, batch.y])
-            self._pool.append((x, y))
+        x, y = self._embed_both(batch)
+        self._pool.append((x, y))
+
+    def _embed_both(self, batch: PairBatch) -> list[Tensor]:
+        """Unit vectors of x and of y; in step with the other ranks, one without rows has to take part too."""
+        if len(batch) or self.encoder.in_step:
+            return self._embed([batch.x, batch.y])
+        return [torch.empty(0, self.encoder.dim, device=self.device) for _ in "xy"]
 
     def _score_pool(self, stage: str) -> None:
         """Log the pool's loss and MRR both ways: one batch of all its pairs, the same for every recipe."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
 from lightning_cpt.backbone import blocks
+from lightning_cpt.cli import main
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.gather import rank_and_world_size, whole
 from lightning_cpt.losses import InfoNCE
@@ -106,11 +112,72 @@ def column(rows: list[dict[str, str]], name: str) -> list[float]:
     return [float(row[name]) for row in rows if row.get(name)]
 
 
+def torchrun(folder: str, *commands: list[str]) -> list[tuple[int, str]]:
+    """Status and stderr of each `cpt COMMAND`, run in this rank's own process as torchrun would start it."""
+    rank, world_size = map(str, rank_and_world_size())
+    before, place = dict(os.environ), os.getcwd()
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
+    os.environ.update(ranks, TORCHELASTIC_RUN_ID="test", MASTER_ADDR="localhost", MASTER_PORT="1")
+    os.chdir(folder)
+    try:
+        return [_status_and_stderr(command) for command in commands]
+    finally:
+        os.chdir(place)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _status_and_stderr(command: list[str]) -> tuple[int, str]:
+    with contextlib.redirect_stderr(io.StringIO()) as err:
+        return main(command), err.getvalue()
+
+
+def assert_all_good(ranks: list[list[tuple[int, str]]]) -> None:
+    for found in ranks:
+        for status, err in found:
+            assert status == 0, err
+
+
+ON_TWO = ["--trainer.strategy", "fsdp2", "--trainer.devices", "2"]
+
+
+@pytest.mark.parametrize(("pairs", "sides"), [(1, "xy"), (1, "x"), (3, "xy")])
+def test_a_rank_without_pairs_validates_and_predicts_with_the_others(
+    pairs: int,
+    sides: str,
+    tmp_path: Path,
+    gloo_pool: Any,
+    here: Callable[..., Any],
+    recipe: Callable[..., Path],
+) -> None:
+    """Each layer's weights are gathered from all ranks, so the rank that has nothing to encode has to take part."""
+    file = recipe({"data.pool_size": pairs, "model.encoder.chunk_tokens": 10})
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps(dict.fromkeys(sides, "a" * i)) + "\n" for i in range(1, pairs + 1)))
+    predict = ["predict", "--config", str(file), "--data.predict", str(texts), "--run.predictions"]
+    assert_all_good(
+        gloo_pool.run(
+            2,
+            torchrun,
+            str(tmp_path),
+            ["validate", "--config", str(file), *ON_TWO],
+            [*predict, "two", *ON_TWO],
+        )
+    )
+    here(*predict, "one")
+    assert json.loads((tmp_path / "two" / "ids.jsonl").read_text().splitlines()[-1]) == str(pairs)
+    for side in "xy":
+        assert (tmp_path / "two" / f"{side}.npy").exists() == (side in sides)
+    for side in sides:
+        found, expected = (np.load(tmp_path / name / f"{side}.npy") for name in ("two", "one"))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_a_run_equals_ddps_and_goes_on_from_its_checkpoint(
     tmp_path: Path, cpt: Callable[..., Any], recipe: Callable[..., Path]
 ) -> None:
-    """61 validation pairs on two ranks: one of them has a pair, and here a batch, more."""
+    """The pool's 33 pairs are 17 and 16 on the two ranks, in as many batches."""
     common = {
         "trainer.devices": 2,
         "trainer.max_steps": 12,
