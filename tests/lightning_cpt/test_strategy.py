@@ -76,7 +76,7 @@ def sharded(state: dict[str, Any], weights: Any, chunk_tokens: int, memory: Any)
     return found, encoder.work.chunks, encoder.work.kept_chunks
 
 
-@pytest.mark.parametrize(("chunk_tokens", "memory"), [(10_000, "all"), (45, 0), (45, "all"), (45, 40_000)])
+@pytest.mark.parametrize(("chunk_tokens", "memory"), [(10_000, "all"), (45, 0), (45, "all"), (45, 1_000_000)])
 def test_the_gradient_is_the_full_batchs_though_ranks_have_unequal_texts(
     gloo_pool: Any, tokenizer_folder: str, chunk_tokens: int, memory: Any
 ) -> None:
@@ -90,6 +90,7 @@ def test_the_gradient_is_the_full_batchs_though_ranks_have_unequal_texts(
     for found, chunks, kept in ranks:
         assert (chunks == 1) == (chunk_tokens > 1000)
         assert kept == {"all": chunks, 0: 1}.get(memory, kept)
+        assert 1 < kept < chunks or memory in (0, "all")  # some of them
         assert found.keys() == expected.keys()
         for name, gradient in found.items():
             reference = expected[name]
@@ -171,6 +172,49 @@ def test_a_rank_without_pairs_validates_and_predicts_with_the_others(
     for side in sides:
         found, expected = (np.load(tmp_path / name / f"{side}.npy") for name in ("two", "one"))
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_short_run_equals_one_processs_goes_on_and_predicts(
+    tmp_path: Path, gloo_pool: Any, here: Callable[..., Any], recipe: Callable[..., Path]
+) -> None:
+    """Six steps on two ranks, the last three once more from a checkpoint, and what the commands make of the end."""
+    saver = {
+        "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+        "init_args": {"dirpath": "saved", "filename": "{step}", "every_n_train_steps": 3, "save_top_k": -1},
+    }
+    changes = {
+        "trainer.max_steps": 6,
+        "trainer.val_check_interval": 3,
+        "trainer.gradient_clip_val": 0.5,
+        "trainer.callbacks": [saver],
+        "model.encoder.config": {**CONFIG, "n_positions": 32},
+        "model.encoder.chunk_tokens": 100,
+        "model.encoder.activation_memory": 0,
+    }
+    file, whole, again = str(recipe(changes)), "two/run/last.ckpt", "again/run/last.ckpt"
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"x": "a" * i, "y": "b"}) + "\n" for i in range(1, 20)))
+    assert_all_good(
+        gloo_pool.run(
+            2,
+            torchrun,
+            str(tmp_path),
+            ["fit", "--config", file, "--run.folder", "two/run", *ON_TWO],
+            ["fit", "--ckpt_path", "saved/step=3.ckpt", "--run.folder", "again/run"],
+            ["test", "--ckpt_path", whole],
+            ["predict", "--ckpt_path", whole, "--data.predict", str(texts), "--run.predictions", "made"],
+        )
+    )
+    here("fit", "--config", file, "--run.folder", "alone/run", "--trainer.callbacks", "[]")
+    found, expected = (logged(tmp_path / name) for name in ("two", "alone"))
+    for name in ("train/loss", "train/scale", "train/gradient_norm", "val/mrr", "val/loss"):
+        assert column(found, name) == pytest.approx(column(expected, name), rel=1e-4), name
+        assert column(found, name)
+    encoders = [TextEncoder.load(tmp_path / path) for path in (whole, again)]
+    for mine, theirs in zip(*(encoder.state_dict().values() for encoder in encoders), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+    vectors = encoders[0].encode(["a" * i for i in range(1, 20)], "x", progress=False)
+    np.testing.assert_allclose(np.load(tmp_path / "made" / "x.npy"), vectors, atol=1e-5)
 
 
 @pytest.mark.slow
