@@ -4,39 +4,80 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from lightning_cpt.data.batch import PairBatch
 from lightning_cpt.errors import TrainingError
-from lightning_cpt.gather import whole
+from lightning_cpt.gather import rank_and_world_size, whole
 
 _SHOWN = 5  # ids in one line
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|failed to allocate", re.IGNORECASE)
 
+_Own = TypeVar("_Own")
+
+
+class Bad(NamedTuple):
+    """What one rank knows of a loss that is no number.
+
+    Args:
+        loss: the rank's own, as text; empty where it is finite.
+        records: pairs of the rank.
+        ids: of those whose vectors of x or y are no numbers, in full.
+        hard: hard negatives whose vectors are none.
+    """
+
+    loss: str
+    records: int
+    ids: list[str]
+    hard: int
+
 
 def check_loss(loss: Tensor, vectors: list[Tensor], batch: PairBatch, step: int) -> None:
-    """Stop at a loss that is no number; it is none on any rank then, as all ranks' vectors are in it.
+    """Stop all ranks, with the same line, at a loss that is no number on any of them; all have to ask.
+
+    Mostly it is none on all at once, as all ranks' vectors are in it. But a mask may hide the bad one from a rank,
+    and a plug-in's loss may be anything: whoever then asked alone for the others' records would wait for ever. So
+    one number is exchanged each step, as the loss exchanges its counts: microseconds against a batch's encoding.
 
     Args:
         vectors: of x and of y, ``(n, dim)`` each, and of negatives.
         step: optimizer steps done.
 
     Raises:
-        TrainingError: naming the step, and the records whose vectors are no numbers.
+        TrainingError: naming the step, and any rank's records whose vectors are no numbers.
     """
-    if torch.isfinite(loss):
+    good = torch.isfinite(loss.detach())
+    if not _on_any_rank(~good):
         return
-    bad = ~torch.stack([torch.isfinite(side.detach()).all(1) for side in vectors[:2]]).all(0)  # (n,)
-    ids = [_name(batch, i) for i in bad.nonzero().squeeze(1).tolist()]
-    where = f"{len(ids)} of {len(batch)} records have no finite vector"
-    if ids:
-        where += f": {', '.join(ids[:_SHOWN])}{' ...' if len(ids) > _SHOWN else ''}"
-    raise TrainingError(
-        f"step {step}: the loss is {float(loss.detach())} ({where}); "
-        + _cure(all_bad=len(ids) in (0, len(batch)))
+    bad = [~torch.isfinite(side.detach()).all(1) for side in vectors]  # (n,), (n,) and (m,)
+    rows = torch.stack(bad[:2]).any(0).nonzero().squeeze(1).tolist()
+    hard = sum(int(side.sum()) for side in bad[2:])
+    own = Bad(
+        "" if good else str(float(loss.detach())), len(batch), [_name(batch, row) for row in rows], hard
     )
+    raise TrainingError(f"step {step}: {_account(_of_all_ranks(own))}")
+
+
+def _on_any_rank(flag: Tensor) -> bool:
+    if rank_and_world_size()[1] == 1:
+        return bool(flag)
+    number = flag.int()
+    dist.all_reduce(number, op=dist.ReduceOp.MAX)
+    return bool(number)
+
+
+def _of_all_ranks(own: _Own) -> list[_Own]:
+    """Every rank's object, in the order of the ranks."""
+    _, world_size = rank_and_world_size()
+    if world_size == 1:
+        return [own]
+    found: list[Any] = [None] * world_size
+    dist.all_gather_object(found, own)
+    return found
 
 
 def _name(batch: PairBatch, row: int) -> str:
@@ -45,9 +86,27 @@ def _name(batch: PairBatch, row: int) -> str:
     return f"{batch.ids[row]!r}{f' of {source}' if source else ''}"
 
 
-def _cure(all_bad: bool) -> str:
-    if all_bad:
+def _account(ranks: list[Bad]) -> str:
+    """What is wrong, where, and what to do."""
+    ids = [name for rank in ranks for name in rank.ids]
+    records, hard = sum(rank.records for rank in ranks), sum(rank.hard for rank in ranks)
+    loss = next(rank.loss for rank in ranks if rank.loss)
+    where = f"{len(ids)} of {records} records have no finite vector{_shown(ids)}"
+    if hard:  # the batch does not know whose they are
+        where += f"; nor {'has a hard negative' if hard == 1 else f'have {hard} hard negatives'}"
+    return f"the loss is {loss} ({where}); {_cure(len(ids), records, hard)}"
+
+
+def _shown(ids: list[str]) -> str:
+    more = " ..." if len(ids) > _SHOWN else ""
+    return f": {', '.join(ids[:_SHOWN])}{more}" if ids else ""
+
+
+def _cure(bad: int, records: int, hard: int) -> str:
+    if bad == records or not bad + hard:
         return "the weights have run away: go on from the last checkpoint with a lower model.learning_rate or trainer.gradient_clip_val"
+    if not bad:
+        return "look at the records' negatives with `cpt prep head`, or leave them out: data.hard_negatives 0"
     return "look at these records with `cpt prep head`, and leave them out"
 
 

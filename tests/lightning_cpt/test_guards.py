@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_cpt.data.batch import PairBatch
 from lightning_cpt.errors import TrainingError
+from lightning_cpt.gather import rank_and_world_size
 from lightning_cpt.guards import check_gradient, check_loss, gradient_norm, is_out_of_memory, smaller
 from lightning_cpt.ragged import Ragged
 
@@ -26,6 +27,21 @@ def batch(n: int) -> PairBatch:
     )
     made.sources = ["books"] * n
     return made
+
+
+def on_one_of_two(rank_of_the_bad: int, bad: list[int], hard: list[int], elsewhere: float) -> str:
+    """What check_loss says on this rank where one rank has bad records; ``elsewhere`` is the loss on the other."""
+    rank, world_size = rank_and_world_size()
+    mine = rank == rank_of_the_bad
+    sides = vectors(4, *(bad if mine else []))
+    sides.append(vectors(6, *(hard if mine else []))[0])
+    made = batch(4)
+    made.ids = [f"rank{rank}-{i}" for i in range(4)]
+    try:
+        check_loss(torch.tensor(NAN if mine else elsewhere), sides, made, 7)
+    except TrainingError as error:
+        return str(error)
+    return ""
 
 
 def vectors(n: int, *bad: int) -> list[Tensor]:
@@ -47,6 +63,37 @@ def test_the_records_without_a_vector_are_named() -> None:
         check_loss(torch.tensor(NAN), vectors(9, 2, 5), batch(9), 7)
     with pytest.raises(TrainingError, match=r"'pair4' of books \.\.\.\)"):
         check_loss(torch.tensor(NAN), vectors(9, *range(7)), batch(9), 7)
+
+
+def test_a_hard_negative_without_a_vector_is_counted() -> None:
+    for bad, text in (((1,), "nor has a hard negative"), ((1, 3), "nor have 2 hard negatives")):
+        sides = [*vectors(3), vectors(4, *bad)[0]]
+        with pytest.raises(TrainingError, match=rf"\(0 of 3 records .*; {text}\); .* data.hard_negatives 0$"):
+            check_loss(torch.tensor(NAN), sides, batch(3), 7)
+
+
+@pytest.mark.parametrize("elsewhere", [NAN, 2.0])
+def test_all_ranks_name_the_record_of_one(gloo_pool: Any, elsewhere: float) -> None:
+    """Also where the loss is a number on the rank without the record: it must not be left waiting, nor wait."""
+    first, second = gloo_pool.run(2, on_one_of_two, 1, [2], [1], elsewhere)
+    assert first == second
+    assert first.startswith(
+        "step 7: the loss is nan (1 of 8 records have no finite vector: 'rank1-2' of books;"
+    )
+    assert first.endswith(
+        "nor has a hard negative); look at these records with `cpt prep head`, and leave them out"
+    )
+
+
+def test_a_rank_without_any_vector_is_no_weights_that_ran_away(gloo_pool: Any) -> None:
+    first, second = gloo_pool.run(2, on_one_of_two, 0, [0, 1, 2, 3], [], NAN)
+    assert first == second
+    assert "4 of 8 records have no finite vector" in first
+    assert "run away" not in first
+
+
+def test_finite_on_all_ranks_passes(gloo_pool: Any) -> None:
+    assert gloo_pool.run(2, on_one_of_two, 5, [], [], 2.0) == ["", ""]
 
 
 @pytest.mark.parametrize("bad", [(), (0, 1, 2)])
