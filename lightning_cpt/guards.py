@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lightning_cpt.data.batch import PairBatch
 from lightning_cpt.errors import TrainingError
 from lightning_cpt.gather import rank_and_world_size, whole
+from lightning_cpt.memory import ActivationMemory
 
 _SHOWN = 5  # ids in one line
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|failed to allocate", re.IGNORECASE)
@@ -137,10 +138,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def smaller(chunk_tokens: int, activation_memory: int | str, batch_size: int) -> str:
-    """What to try after running out of memory: to keep less first, then smaller chunks, then a smaller batch."""
-    if activation_memory not in (0, "0"):
-        return "model.encoder.activation_memory 0, which keeps no chunk's activations"
+def smaller(chunk_tokens: int, memory: ActivationMemory, batch_size: int, training: bool) -> str:
+    """What to try after running out of memory: to keep less first, then smaller chunks, then a smaller batch.
+
+    Only training keeps activations, and where the budget is 0 now, as in the first step of `auto`, a smaller one
+    changes nothing.
+    """
+    if training and memory.budget > 0:
+        return f"model.encoder.activation_memory {_less(memory)}"
     if chunk_tokens > 1024:
         return f"model.encoder.chunk_tokens {chunk_tokens // 2}"
     return f"data.batch_size {max(1, batch_size // 2)}"
+
+
+def _less(memory: ActivationMemory) -> str:
+    """The next smaller budget, in the unit of the present one."""
+    if memory.budget == float("inf"):
+        return "auto"
+    given = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]*)\s*", str(memory.setting))
+    number, unit = (float(given[1]), given[2]) if given else (memory.budget / 2**30, "GiB")
+    half = f"{number / 2:.2f}" if unit else f"{number // 2:.0f}"
+    return f"{half.rstrip('0').rstrip('.') if unit else half}{unit}" if float(half) else "0"

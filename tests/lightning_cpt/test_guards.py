@@ -14,6 +14,8 @@ from lightning_cpt.data.batch import PairBatch
 from lightning_cpt.errors import TrainingError
 from lightning_cpt.gather import rank_and_world_size
 from lightning_cpt.guards import check_gradient, check_loss, gradient_norm, is_out_of_memory, smaller
+from lightning_cpt.memory import ActivationMemory
+from lightning_cpt.module import ContrastiveModule
 from lightning_cpt.ragged import Ragged
 
 NAN = float("nan")
@@ -31,7 +33,7 @@ def batch(n: int) -> PairBatch:
 
 def on_one_of_two(rank_of_the_bad: int, bad: list[int], hard: list[int], elsewhere: float) -> str:
     """What check_loss says on this rank where one rank has bad records; ``elsewhere`` is the loss on the other."""
-    rank, world_size = rank_and_world_size()
+    rank, _ = rank_and_world_size()
     mine = rank == rank_of_the_bad
     sides = vectors(4, *(bad if mine else []))
     sides.append(vectors(6, *(hard if mine else []))[0])
@@ -122,10 +124,44 @@ def test_lack_of_memory_is_known() -> None:
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def test_the_next_smaller_budget_is_proposed() -> None:
-    assert smaller(65536, "auto", 512).startswith("model.encoder.activation_memory 0")
-    assert smaller(65536, 0, 512) == "model.encoder.chunk_tokens 32768"
-    assert smaller(1024, 0, 512) == "data.batch_size 256"
+@pytest.mark.parametrize(
+    ("setting", "found", "proposed"),
+    [
+        ("all", None, "activation_memory auto"),
+        ("auto", 3 << 30, "activation_memory 1.5GiB"),
+        ("auto", None, "chunk_tokens 32768"),  # the first step keeps nothing yet
+        ("64GiB", None, "activation_memory 32GiB"),
+        ("500 MB", None, "activation_memory 250MB"),
+        (5_000_000, None, "activation_memory 2500000"),
+        ("1", None, "activation_memory 0"),
+        (0, None, "chunk_tokens 32768"),
+        ("0GiB", None, "chunk_tokens 32768"),
+    ],
+)
+def test_the_next_smaller_budget_is_proposed(setting: Any, found: float | None, proposed: str) -> None:
+    memory = ActivationMemory(setting)
+    memory._found = found
+    line = smaller(65536, memory, 512, training=True)
+    assert line == f"model.encoder.{proposed}"
+    if "activation" in line:
+        assert ActivationMemory(line.split()[1]).budget < memory.budget
+    assert smaller(65536, memory, 512, training=False) == "model.encoder.chunk_tokens 32768"
+
+
+def test_the_smallest_chunks_leave_a_smaller_batch() -> None:
+    assert smaller(1024, ActivationMemory(0), 512, training=True) == "data.batch_size 256"
+
+
+def test_validation_keeps_nothing_that_a_smaller_budget_could_free(
+    here: Callable[..., Any], recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(ContrastiveModule, "validation_step", full)
+    file = recipe({"model.encoder.activation_memory": "all", "model.encoder.chunk_tokens": 4096})
+    _, err = here("validate", "--config", file, status=2)
+    assert err.splitlines()[-1] == "cpt: error: out of memory; try --model.encoder.chunk_tokens 2048"
 
 
 # Seen by `cpt` under the name `breaker`: spoils a weight, a gradient, or has no memory, at step 3.
@@ -154,7 +190,7 @@ class Breaker(Callback):
     [
         ("weight", "step 3: the loss is nan"),
         ("gradient", "step 3: the gradient's norm is inf"),
-        ("memory", "out of memory; try --model.encoder.activation_memory 0"),
+        ("memory", "out of memory; try --model.encoder.activation_memory "),
     ],
 )
 def test_a_run_stops_in_one_line_and_its_checkpoint_stays_good(
