@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -19,6 +20,22 @@ _SHOWN = 5  # ids in one line
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|failed to allocate", re.IGNORECASE)
 
 _Own = TypeVar("_Own")
+
+
+class Named(NamedTuple):
+    """The names of a batch's records, without the batch.
+
+    Args:
+        ids: of each.
+        sources: of each; none where the records do not say.
+    """
+
+    ids: list[str]
+    sources: list[str]
+
+    @classmethod
+    def of(cls, batch: PairBatch) -> Named:
+        return cls(batch.ids, batch.sources)
 
 
 class Bad(NamedTuple):
@@ -56,10 +73,8 @@ def check_loss(loss: Tensor, vectors: list[Tensor], batch: PairBatch, step: int)
         return
     bad = [~torch.isfinite(side.detach()).all(1) for side in vectors]  # (n,), (n,) and (m,)
     rows = torch.stack(bad[:2]).any(0).nonzero().squeeze(1).tolist()
-    hard = sum(int(side.sum()) for side in bad[2:])
-    own = Bad(
-        "" if good else str(float(loss.detach())), len(batch), [_name(batch, row) for row in rows], hard
-    )
+    hard, names = sum(int(side.sum()) for side in bad[2:]), _names(Named.of(batch))
+    own = Bad("" if good else str(float(loss.detach())), len(batch), [names[row] for row in rows], hard)
     raise TrainingError(f"step {step}: {_account(_of_all_ranks(own))}")
 
 
@@ -81,10 +96,11 @@ def _of_all_ranks(own: _Own) -> list[_Own]:
     return found
 
 
-def _name(batch: PairBatch, row: int) -> str:
-    """Id and source of a record."""
-    source = batch.sources[row] if len(batch.sources) == len(batch) else ""
-    return f"{batch.ids[row]!r}{f' of {source}' if source else ''}"
+def _names(batch: Named) -> list[str]:
+    """Id and source of each record."""
+    known = len(batch.sources) == len(batch.ids)
+    sources = batch.sources if known else [""] * len(batch.ids)
+    return [f"{id_!r}{f' of {of}' if of else ''}" for id_, of in zip(batch.ids, sources, strict=True)]
 
 
 def _account(ranks: list[Bad]) -> str:
@@ -113,21 +129,33 @@ def _cure(bad: int, records: int, hard: int) -> str:
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Norm of all gradients together, of all ranks' pieces where they are in pieces, ``()``."""
-    found = [p.grad for p in parameters if p.grad is not None]
-    return whole(torch.nn.utils.get_total_norm(found)) if found else torch.zeros(())
+    all_ = list(parameters)
+    found = [p.grad for p in all_ if p.grad is not None]
+    if not found:
+        return torch.zeros((), device=all_[0].device if all_ else None)
+    return whole(torch.nn.utils.get_total_norm(found))
 
 
-def check_gradient(norm: Tensor, step: int) -> None:
-    """Stop before the optimizer takes a gradient that is no number into the weights.
+def check_gradient(norm: Tensor, batches: Sequence[Named], step: int) -> None:
+    """Stop all ranks before the optimizer takes a gradient that is no number into the weights; all have to ask.
+
+    Args:
+        batches: what this rank's gradient was summed over since the step before.
+        step: optimizer steps done.
 
     Raises:
-        TrainingError: naming the step.
+        TrainingError: naming the step, and the sources and first records of all ranks' batches.
     """
-    if not torch.isfinite(norm):
-        raise TrainingError(
-            f"step {step}: the gradient's norm is {float(norm)} at a finite loss; go on from the last checkpoint with a "
-            "lower model.learning_rate, or precision 32-true"
-        )
+    if not _on_any_rank(~torch.isfinite(norm)):
+        return
+    ranks = _of_all_ranks((float(norm), [name for batch in batches for name in _names(batch)]))
+    found = next(number for number, _ in ranks if not math.isfinite(number))
+    names = [name for _, rank in ranks for name in rank]
+    known = f"{len(names)} records{_shown(names)}" if names else "records that are not known"
+    raise TrainingError(
+        f"step {step}: the gradient's norm is {found} at a finite loss, in a step of {known}; go on from the last "
+        "checkpoint with a lower model.learning_rate, or precision 32-true"
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

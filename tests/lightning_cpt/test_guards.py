@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lightning_cpt.data.batch import PairBatch
 from lightning_cpt.errors import TrainingError
 from lightning_cpt.gather import rank_and_world_size
-from lightning_cpt.guards import check_gradient, check_loss, gradient_norm, is_out_of_memory, smaller
+from lightning_cpt.guards import Named, check_gradient, check_loss, gradient_norm, is_out_of_memory, smaller
 from lightning_cpt.memory import ActivationMemory
 from lightning_cpt.module import ContrastiveModule
 from lightning_cpt.ragged import Ragged
@@ -109,10 +109,33 @@ def test_the_norm_is_that_of_all_gradients_together() -> None:
     parameters[0].grad, parameters[1].grad = torch.full((2,), 2.0), torch.full((3,), -1.0)
     norm = gradient_norm(parameters)
     assert float(norm) == pytest.approx(11**0.5)
-    check_gradient(norm, 1)
+    check_gradient(norm, [], 1)
     parameters[1].grad[0] = NAN  # type: ignore[index]
-    with pytest.raises(TrainingError, match="step 1: the gradient's norm is nan"):
-        check_gradient(gradient_norm(parameters), 1)
+    with pytest.raises(
+        TrainingError, match=r"step 1: the gradient's norm is nan .* records that are not known;"
+    ):
+        check_gradient(gradient_norm(parameters), [], 1)
+
+
+def gradient_on_two(norms: list[float]) -> str:
+    """What check_gradient says on this rank, after two batches."""
+    rank, _ = rank_and_world_size()
+    batches = [Named([f"rank{rank}-{i}"], sources) for i, sources in enumerate([["books"], []])]
+    try:
+        check_gradient(torch.tensor(norms[rank]), batches, 3)
+    except TrainingError as error:
+        return str(error)
+    return ""
+
+
+def test_the_records_of_all_ranks_gradients_are_named(gloo_pool: Any) -> None:
+    names = "4 records: 'rank0-0' of books, 'rank0-1', 'rank1-0' of books, 'rank1-1'; go on"
+    for norms in ([NAN, NAN], [1.0, NAN]):  # the second by a plug-in whose gradients are not all exchanged
+        lines = gloo_pool.run(2, gradient_on_two, norms)
+        assert lines[0] == lines[1]
+        assert names in lines[0]
+        assert "norm is nan" in lines[0]
+    assert gloo_pool.run(2, gradient_on_two, [2.0, 1.0]) == ["", ""]
 
 
 def test_lack_of_memory_is_known() -> None:
@@ -189,7 +212,7 @@ class Breaker(Callback):
     ("what", "line"),
     [
         ("weight", "step 3: the loss is nan"),
-        ("gradient", "step 3: the gradient's norm is inf"),
+        ("gradient", "step 3: the gradient's norm is inf at a finite loss, in a step of 16 records: 'train"),
         ("memory", "out of memory; try --model.encoder.activation_memory "),
     ],
 )
