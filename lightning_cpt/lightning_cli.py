@@ -243,7 +243,8 @@ class CptCLI(LightningCLI):
                 raise
             config = self.config[self.verb]
             encoder = self.model.encoder
-            cure = smaller(encoder.chunk_tokens, encoder.memory.setting, config.data.batch_size)
+            batch_size, training = config.data.batch_size, self.verb == "fit"
+            cure = smaller(encoder.chunk_tokens, encoder.memory, batch_size, training)
             raise TrainingError(f"out of memory; try --{cure}") from error
 
     def _check_end(self) -> None:

@@ -20,7 +20,7 @@ from lightning_cpt.data.batch import PairBatch
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.gather import all_gather_uneven, exchange_counts
-from lightning_cpt.guards import check_gradient, check_loss, gradient_norm
+from lightning_cpt.guards import Named, check_gradient, check_loss, gradient_norm
 from lightning_cpt.losses import Contrast, InfoNCE, info_nce
 from lightning_cpt.optim import parameter_groups, warmup_cosine
 from lightning_cpt.ragged import Ragged
@@ -64,6 +64,7 @@ class ContrastiveModule(LightningModule):
         self.final_fraction = final_fraction
         self._first_step = 0
         self._said = False
+        self._stepped: list[Named] = []  # records whose gradients the next optimizer step takes
         self._pool: list[tuple[Tensor, Tensor]] = []  # embedded batches of the validation or test pool
 
     def setup(self, stage: str) -> None:
@@ -114,6 +115,7 @@ class ContrastiveModule(LightningModule):
         hard = vectors[2] if batch.negatives is not None else None
         contrast: Contrast = self.loss(vectors[0], vectors[1], hard, batch.keys())
         check_loss(contrast.loss, vectors, batch, self.global_step)
+        self._stepped.append(Named.of(batch))
         if (self.global_step + 1) % self._log_every == 0:
             self._log_step(batch, contrast)
         return contrast.loss
@@ -150,10 +152,11 @@ class ContrastiveModule(LightningModule):
         self.log_dict(rest, batch_size=len(batch))
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
+        batches, self._stepped = self._stepped, []
         if self.trainer.precision == "16-mixed":
             return  # the gradient scaler looks for overflows, and skips the step
         norm = gradient_norm(self.parameters())
-        check_gradient(norm, self.global_step)
+        check_gradient(norm, batches, self.global_step)
         if (self.global_step + 1) % self._log_every == 0:
             self.log("train/gradient_norm", norm)
 
@@ -199,13 +202,18 @@ class ContrastiveModule(LightningModule):
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Tensor]:
         """Unit vectors of the sides that the batch has, each ``(n, dim)``."""
-        sides = {side: ragged for side, ragged in (("x", batch.x), ("y", batch.y)) if len(ragged)}
-        return dict(zip(sides, self._embed(list(sides.values())), strict=True)) if sides else {}
+        sides = zip("xy", self._embed_both(batch), strict=True)
+        return {side: vectors for side, vectors in sides if len(vectors)}
 
     def _embed_pool(self, batch: PairBatch) -> None:
-        if len(batch) or self.encoder.in_step:  # in step, a rank without rows still has to take part
-            x, y = self._embed([batch.x, batch.y])
-            self._pool.append((x, y))
+        x, y = self._embed_both(batch)
+        self._pool.append((x, y))
+
+    def _embed_both(self, batch: PairBatch) -> list[Tensor]:
+        """Unit vectors of x and of y; in step with the other ranks, one without rows has to take part too."""
+        if len(batch) or self.encoder.in_step:
+            return self._embed([batch.x, batch.y])
+        return [torch.empty(0, self.encoder.dim, device=self.device) for _ in "xy"]
 
     def _score_pool(self, stage: str) -> None:
         """Log the pool's loss and MRR both ways: one batch of all its pairs, the same for every recipe."""

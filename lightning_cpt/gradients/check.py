@@ -33,8 +33,8 @@ class Found:
         return all(row.ok for row in [*self.law, *self.mixed])
 
 
-def build_twin(arguments: Sequence[str]) -> tuple[Step, bool]:
-    """Encoder and loss of the recipe's twin; whether the recipe's strategy looks for unused parameters.
+def build_twin(arguments: Sequence[str]) -> tuple[Step, str]:
+    """Encoder and loss of the recipe's twin; the recipe's strategy.
 
     Raises:
         ConfigError: a mistake in the recipe.
@@ -46,7 +46,12 @@ def build_twin(arguments: Sequence[str]) -> tuple[Step, bool]:
         model, strategy = build_model(arguments)
     step = Step(model.encoder, model.loss)
     without_dropout(step)
-    return step, "find_unused_parameters_true" in strategy
+    return step, strategy
+
+
+def finds_unused(strategy: str) -> bool:
+    """Whether DDP looks for parameters without a gradient."""
+    return "find_unused_parameters_true" in strategy
 
 
 def pickled(step: Step) -> bytes:
@@ -132,6 +137,6 @@ def _law_rows(
 
 
 def _reference(case: Case, pairs: int) -> Job:
-    """The same batches, each undivided in one process, in float64."""
+    """The same batches, each undivided in one process, in float64, and our own loss as plain as can be."""
     plain = Case("the full batch", case.negatives, case.micro, case.masked, longest=case.longest)
-    return Job(plain, "float64", pairs)
+    return Job(plain, "float64", pairs, plain=True)

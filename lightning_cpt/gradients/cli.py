@@ -111,9 +111,9 @@ def _check(recipe: Sequence[str], world_sizes: Sequence[int], path: Path | None)
     warm_up()
     from tqdm.auto import tqdm
 
-    from lightning_cpt.gradients.check import build_twin, check, pickled, steps
+    from lightning_cpt.gradients.check import build_twin, check, finds_unused, pickled, steps
 
-    step, unused = build_twin(recipe)
+    step, strategy = build_twin(recipe)
     numbers = ", ".join(map(str, world_sizes))
     _say(f"running it on {numbers} {'process' if numbers == '1' else 'processes'}, about half a minute")
     with (
@@ -121,14 +121,14 @@ def _check(recipe: Sequence[str], world_sizes: Sequence[int], path: Path | None)
         tqdm(total=steps(world_sizes), unit="run", leave=False, disable=None, file=sys.stderr) as bar,
     ):
         ranks.load(pickled(step))
-        found = check(ranks, world_sizes, unused=unused, tick=bar.update)
-    print(_text(step, found, world_sizes))
+        found = check(ranks, world_sizes, unused=finds_unused(strategy), tick=bar.update)
+    print(_text(step, found, world_sizes, strategy))
     if path:
         _write(path.expanduser(), step, found, world_sizes)
     return 0 if found.holds else BROKEN
 
 
-def _text(step: Step, found: Found, world_sizes: Sequence[int]) -> str:
+def _text(step: Step, found: Found, world_sizes: Sequence[int], strategy: str) -> str:
     """All that goes to stdout."""
     from lightning_cpt.gradients.table import law_table, mixed_table
     from lightning_cpt.gradients.verdict import diagnose
@@ -143,9 +143,17 @@ def _text(step: Step, found: Found, world_sizes: Sequence[int]) -> str:
             "",
             mixed_table(found.mixed, color),
             "",
+            *_not_run(strategy),
             *([f"The law is broken. {cause}" for cause in causes] or [_summary(found)]),
         ]
     )
+
+
+def _not_run(strategy: str) -> list[str]:
+    """A line where the recipe trains under something else than what was run here."""
+    if strategy == "auto" or "ddp" in strategy.lower():
+        return []
+    return [f"trainer.strategy {strategy} itself was not run: all of this is DDP's gradient."]
 
 
 def _heading(step: Step, world_sizes: Sequence[int]) -> str:

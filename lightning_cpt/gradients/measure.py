@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.gather import rank_and_world_size
 from lightning_cpt.gradients.cases import SMALL_TILE, Batch, Case, batches
+from lightning_cpt.gradients.plain import PlainInfoNCE
 from lightning_cpt.gradients.wide import InFloat64, compute_chunks_in_float64
 from lightning_cpt.losses import InfoNCE
 from lightning_cpt.memory import ActivationMemory
@@ -51,12 +52,14 @@ class Job:
         precision: A key of ``DTYPES``.
         pairs: Of the whole batch.
         unused: Whether DDP looks for parameters without a gradient, as the recipe's strategy has it.
+        plain: Take the gradient of our own loss by autograd, not by its own rule; a plug-in's stays what it is.
     """
 
     case: Case
     precision: str
     pairs: int
     unused: bool = False
+    plain: bool = False
 
 
 def gradients(step: Step, job: Job) -> Gradients:
@@ -66,6 +69,8 @@ def gradients(step: Step, job: Job) -> Gradients:
     _set_up(step.to(DTYPES[job.precision]), case)
     if job.precision == "float64":
         compute_chunks_in_float64(step.encoder)
+    if job.plain and type(step.loss) is InfoNCE:
+        step.loss = PlainInfoNCE(step.loss)
     running: nn.Module = step
     if torch.distributed.is_initialized():
         running = DistributedDataParallel(step, find_unused_parameters=job.unused)

@@ -41,7 +41,8 @@ class RecipeModel(CptCLI):
     def instantiate_classes(self) -> None:
         """Build the model alone, its encoder as a tiny twin."""
         config = self.config[self.verb]
-        self.strategy = str(config.trainer.strategy)
+        strategy = config.trainer.strategy
+        self.strategy = str(getattr(strategy, "class_path", strategy))
         parser = CptParser(exit_on_error=False)  # the verb's own would build data and trainer too
         parser.add_lightning_class_args(ContrastiveModule, "model")
         for cls, key in ((TextEncoder, "encoder"), (InfoNCE, "loss")):

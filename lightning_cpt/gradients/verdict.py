@@ -115,7 +115,7 @@ def _causes(rows: Sequence[Row]) -> list[str]:
 def _alone(cases: Sequence[str]) -> str:
     return (
         f"off on one rank already ({', '.join(cases)}): not a matter of ranks; the result depends on how the batch "
-        "is cut, or on something random"
+        "is cut, or on something random, or a gradient taken by hand is not that of its value"
     )
 
 

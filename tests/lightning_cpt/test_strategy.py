@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
 from lightning_cpt.backbone import blocks
+from lightning_cpt.cli import main
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.gather import rank_and_world_size, whole
 from lightning_cpt.losses import InfoNCE
@@ -70,7 +76,7 @@ def sharded(state: dict[str, Any], weights: Any, chunk_tokens: int, memory: Any)
     return found, encoder.work.chunks, encoder.work.kept_chunks
 
 
-@pytest.mark.parametrize(("chunk_tokens", "memory"), [(10_000, "all"), (45, 0), (45, "all"), (45, 40_000)])
+@pytest.mark.parametrize(("chunk_tokens", "memory"), [(10_000, "all"), (45, 0), (45, "all"), (45, 1_000_000)])
 def test_the_gradient_is_the_full_batchs_though_ranks_have_unequal_texts(
     gloo_pool: Any, tokenizer_folder: str, chunk_tokens: int, memory: Any
 ) -> None:
@@ -84,6 +90,7 @@ def test_the_gradient_is_the_full_batchs_though_ranks_have_unequal_texts(
     for found, chunks, kept in ranks:
         assert (chunks == 1) == (chunk_tokens > 1000)
         assert kept == {"all": chunks, 0: 1}.get(memory, kept)
+        assert 1 < kept < chunks or memory in (0, "all")  # some of them
         assert found.keys() == expected.keys()
         for name, gradient in found.items():
             reference = expected[name]
@@ -106,11 +113,115 @@ def column(rows: list[dict[str, str]], name: str) -> list[float]:
     return [float(row[name]) for row in rows if row.get(name)]
 
 
+def torchrun(folder: str, *commands: list[str]) -> list[tuple[int, str]]:
+    """Status and stderr of each `cpt COMMAND`, run in this rank's own process as torchrun would start it."""
+    rank, world_size = map(str, rank_and_world_size())
+    before, place = dict(os.environ), os.getcwd()
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
+    os.environ.update(ranks, TORCHELASTIC_RUN_ID="test", MASTER_ADDR="localhost", MASTER_PORT="1")
+    os.chdir(folder)
+    try:
+        return [_status_and_stderr(command) for command in commands]
+    finally:
+        os.chdir(place)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _status_and_stderr(command: list[str]) -> tuple[int, str]:
+    with contextlib.redirect_stderr(io.StringIO()) as err:
+        return main(command), err.getvalue()
+
+
+def assert_all_good(ranks: list[list[tuple[int, str]]]) -> None:
+    for found in ranks:
+        for status, err in found:
+            assert status == 0, err
+
+
+ON_TWO = ["--trainer.strategy", "fsdp2", "--trainer.devices", "2"]
+
+
+@pytest.mark.parametrize(("pairs", "sides"), [(1, "xy"), (1, "x"), (3, "xy")])
+def test_a_rank_without_pairs_validates_and_predicts_with_the_others(
+    pairs: int,
+    sides: str,
+    tmp_path: Path,
+    gloo_pool: Any,
+    here: Callable[..., Any],
+    recipe: Callable[..., Path],
+) -> None:
+    """Each layer's weights are gathered from all ranks, so the rank that has nothing to encode has to take part."""
+    file = recipe({"data.pool_size": pairs, "model.encoder.chunk_tokens": 10})
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps(dict.fromkeys(sides, "a" * i)) + "\n" for i in range(1, pairs + 1)))
+    predict = ["predict", "--config", str(file), "--data.predict", str(texts), "--run.predictions"]
+    assert_all_good(
+        gloo_pool.run(
+            2,
+            torchrun,
+            str(tmp_path),
+            ["validate", "--config", str(file), *ON_TWO],
+            [*predict, "two", *ON_TWO],
+        )
+    )
+    here(*predict, "one")
+    assert json.loads((tmp_path / "two" / "ids.jsonl").read_text().splitlines()[-1]) == str(pairs)
+    for side in "xy":
+        assert (tmp_path / "two" / f"{side}.npy").exists() == (side in sides)
+    for side in sides:
+        found, expected = (np.load(tmp_path / name / f"{side}.npy") for name in ("two", "one"))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_short_run_equals_one_processs_goes_on_and_predicts(
+    tmp_path: Path, gloo_pool: Any, here: Callable[..., Any], recipe: Callable[..., Path]
+) -> None:
+    """Six steps on two ranks, the last three once more from a checkpoint, and what the commands make of the end."""
+    saver = {
+        "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+        "init_args": {"dirpath": "saved", "filename": "{step}", "every_n_train_steps": 3, "save_top_k": -1},
+    }
+    changes = {
+        "trainer.max_steps": 6,
+        "trainer.val_check_interval": 3,
+        "trainer.gradient_clip_val": 0.5,
+        "trainer.callbacks": [saver],
+        "model.encoder.config": {**CONFIG, "n_positions": 32},
+        "model.encoder.chunk_tokens": 100,
+        "model.encoder.activation_memory": 0,
+    }
+    file, whole, again = str(recipe(changes)), "two/run/last.ckpt", "again/run/last.ckpt"
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"x": "a" * i, "y": "b"}) + "\n" for i in range(1, 20)))
+    assert_all_good(
+        gloo_pool.run(
+            2,
+            torchrun,
+            str(tmp_path),
+            ["fit", "--config", file, "--run.folder", "two/run", *ON_TWO],
+            ["fit", "--ckpt_path", "saved/step=3.ckpt", "--run.folder", "again/run"],
+            ["test", "--ckpt_path", whole],
+            ["predict", "--ckpt_path", whole, "--data.predict", str(texts), "--run.predictions", "made"],
+        )
+    )
+    here("fit", "--config", file, "--run.folder", "alone/run", "--trainer.callbacks", "[]")
+    found, expected = (logged(tmp_path / name) for name in ("two", "alone"))
+    for name in ("train/loss", "train/scale", "train/gradient_norm", "val/mrr", "val/loss"):
+        assert column(found, name) == pytest.approx(column(expected, name), rel=1e-4), name
+        assert column(found, name)
+    encoders = [TextEncoder.load(tmp_path / path) for path in (whole, again)]
+    for mine, theirs in zip(*(encoder.state_dict().values() for encoder in encoders), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+    vectors = encoders[0].encode(["a" * i for i in range(1, 20)], "x", progress=False)
+    np.testing.assert_allclose(np.load(tmp_path / "made" / "x.npy"), vectors, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_a_run_equals_ddps_and_goes_on_from_its_checkpoint(
     tmp_path: Path, cpt: Callable[..., Any], recipe: Callable[..., Path]
 ) -> None:
-    """61 validation pairs on two ranks: one of them has a pair, and here a batch, more."""
+    """The pool's 33 pairs are 17 and 16 on the two ranks, in as many batches."""
     common = {
         "trainer.devices": 2,
         "trainer.max_steps": 12,

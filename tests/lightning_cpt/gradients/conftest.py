@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lightning_cpt.gradients.cases import Case
-from lightning_cpt.gradients.check import Found, build_twin, check, pickled
+from lightning_cpt.gradients.check import Found, build_twin, check, finds_unused, pickled
 from lightning_cpt.gradients.ranks import Ranks
 
 PLUGINS = """
@@ -98,8 +98,8 @@ def found(ranks: Ranks) -> Callable[..., Found]:
     """What a small check of the quickstart with ``arguments`` finds."""
 
     def run(arguments: Sequence[str], cases: Sequence[Case] = (Case("one chunk"),)) -> Found:
-        step, unused = build_twin(["--config", "quickstart", *arguments])
+        step, strategy = build_twin(["--config", "quickstart", *arguments])
         ranks.load(pickled(step))
-        return check(ranks, (1, 2), unused=unused, cases=cases, sequences=16)
+        return check(ranks, (1, 2), unused=finds_unused(strategy), cases=cases, sequences=16)
 
     return run

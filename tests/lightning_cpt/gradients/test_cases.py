@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import lightning_cpt.cross_entropy
+from lightning_cpt.cross_entropy import Rivals, _Sums
 from lightning_cpt.gradients import measure
 from lightning_cpt.gradients.cases import CASES, PAIRS, Case, batches, pairs_for
-from lightning_cpt.gradients.check import build_twin, mixed_jobs
+from lightning_cpt.gradients.check import build_twin, check, mixed_jobs
 from lightning_cpt.gradients.measure import Gradients, Job, Step, distances, gradients
+from lightning_cpt.gradients.plain import PlainInfoNCE
 from lightning_cpt.gradients.verdict import diagnose, mixed_rows
 from lightning_cpt.gradients.wide import InFloat64
+from lightning_cpt.losses import InfoNCE
 from lightning_cpt.ragged import Ragged
 
 NAMED = {case.name: case for case in CASES}
@@ -29,6 +33,75 @@ def step() -> Step:
 def run(step: Step, case: Case, precision: str = "float64", pairs: int = PAIRS) -> tuple[Gradients, Step]:
     mine = copy.deepcopy(step)
     return gradients(mine, Job(case, precision, pairs)), mine
+
+
+class Here:
+    """Stands for the ranks, in this process, where a test can spoil what they run."""
+
+    beside = 0
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def run(self, world_size: int, job: Job) -> list[Gradients]:
+        return [gradients(copy.deepcopy(self._step), job)]
+
+    def send(self, ranks: Any, job: Job) -> None:
+        pass
+
+    def receive(self, ranks: Any, job: Job) -> list[Gradients]:
+        return self.run(1, job)
+
+
+def spoilt_groups(step: Step, cases: Any = CASES) -> dict[str, set[str]]:
+    """The cases in which a group breaks the law on one rank."""
+    ranks: Any = Here(step)
+    broken: dict[str, set[str]] = {}
+    for row in check(ranks, (1,), cases=cases, sequences=16).law:
+        if not row.ok:
+            broken.setdefault(row.group, set()).add(row.case)
+    return broken
+
+
+def test_a_wrong_gradient_of_the_scale_is_found_on_one_rank(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = _Sums._scale_gradients
+
+    def wrong(self: _Sums) -> None:
+        right(self)
+        self.scale_grad *= 1.001
+
+    monkeypatch.setattr(_Sums, "_scale_gradients", wrong)
+    assert spoilt_groups(step) == {"scale": set(NAMED)}
+
+
+def test_a_wrong_share_is_found_on_one_rank(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = _Sums._differentiate
+
+    def wrong(self: _Sums, logits: Tensor, tile: slice) -> None:
+        logits[:, -1] += 0.01  # of the last column
+        right(self, logits, tile)
+
+    monkeypatch.setattr(_Sums, "_differentiate", wrong)
+    assert spoilt_groups(step) == {"encoder": set(NAMED), "scale": set(NAMED)}
+
+
+def test_a_mask_that_hides_too_little_is_found_on_one_rank(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Rivals, "hide", lambda *_: 0)
+    assert spoilt_groups(step)["encoder"] == {"false negatives masked", "all of these"}
+
+
+def test_the_plain_loss_is_for_our_own_alone(step: Step) -> None:
+    class Other(InfoNCE):
+        pass
+
+    for loss, plain in ((InfoNCE(), True), (Other(), False)):
+        mine = Step(copy.deepcopy(step.encoder), loss)
+        gradients(mine, Job(Case("the full batch"), "float64", 4, plain=True))
+        assert isinstance(mine.loss, PlainInfoNCE) == plain
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 16])

@@ -93,6 +93,26 @@ def test_a_broken_plug_in_ends_with_1_and_its_numbers(
     assert json.loads((tmp_path / "x.json").read_text())["holds"] is False
 
 
+@pytest.mark.parametrize(
+    ("strategy", "named"),
+    [
+        ("fsdp2", "fsdp2"),
+        ("{class_path: lightning_cpt.strategy.FSDP2Strategy}", "lightning_cpt.strategy.FSDP2Strategy"),
+        ("ddp_find_unused_parameters_true", None),
+        ("auto", None),
+    ],
+)
+def test_a_strategy_that_is_not_run_is_named(
+    strategy: str, named: str | None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "check", partial(check.check, cases=CASES[:1], sequences=16))
+    arguments = ["--config", "quickstart", "--world-sizes", "1", "--trainer.strategy", strategy]
+    assert main([COMMAND, *arguments]) == 0
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("trainer.strategy")]
+    line = f"trainer.strategy {named} itself was not run: all of this is DDP's gradient."
+    assert lines == ([line] if named else [])
+
+
 def test_the_help_and_the_list_of_commands_are_light() -> None:
     code = (
         "import sys\nfrom lightning_cpt.cli import main\n"
