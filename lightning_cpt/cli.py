@@ -19,7 +19,8 @@ INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 # verb: (module that defines it, what it does). The modules in WHOLE_LINE take the whole command line.
 LIGHTNING = "lightning_cpt.lightning_cli"
 GRADIENTS = "lightning_cpt.gradients.cli"
-WHOLE_LINE = (LIGHTNING, GRADIENTS)
+DATA = "lightning_cpt.simulation.cli"
+WHOLE_LINE = (LIGHTNING, GRADIENTS, DATA)
 VERBS = {
     "prep": ("data_prep.cli", "make shards of pairs out of source trees, documents or tables; look at them"),
     "fit": (LIGHTNING, "train an encoder from a recipe, or go on from a checkpoint"),
@@ -30,6 +31,7 @@ VERBS = {
         GRADIENTS,
         "measure whether a recipe's gradient on several ranks is the full batch's",
     ),
+    "data": (DATA, "what a recipe will do with its data: passes, balance, the ids of each batch"),
     "eval": ("eval_suite.cli", "fetch evaluation data, run probes on any encoder"),
     "quickstart": (
         "lightning_cpt.quickstart.cli",

@@ -261,9 +261,9 @@ class CptCLI(LightningCLI):
             self._check_end()
             check_precision(self.trainer.precision)
             weights = sum(p.numel() for p in self.model.parameters())
-            pairs = self.datamodule.splits["train"].count
+            plan = self.datamodule.plan()
             say(
-                f"{weights / 1e6:.1f} M weights, {pairs} training pairs, run folder {self.config[self.verb].run.folder}"
+                f"{weights / 1e6:.1f} M weights, {plan.data.count} training pairs, run folder {self.config[self.verb].run.folder}"
             )
 
 

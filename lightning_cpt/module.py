@@ -65,7 +65,7 @@ class ContrastiveModule(LightningModule):
         self._first_step = 0
         self._said = False
         self._stepped: list[Named] = []  # records whose gradients the next optimizer step takes
-        self._pool: list[tuple[Tensor, Tensor]] = []  # embedded batches of the validation or test pool
+        self._pools: dict[int, list[list[Tensor]]] = {}  # embedded batches of each source's pool
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
@@ -188,26 +188,25 @@ class ContrastiveModule(LightningModule):
         # Here and not in on_train_batch_end, which runs only after the checkpoint has been written.
         self.loss.clamp_()
 
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        self._embed_pool(batch)
+    def validation_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._embed_pool(batch, dataloader_idx)
 
-    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
-        self._embed_pool(batch)
+    def test_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._embed_pool(batch, dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
-        self._score_pool("val")
+        self._score_pools("val", "validation")
 
     def on_test_epoch_end(self) -> None:
-        self._score_pool("test")
+        self._score_pools("test", "test")
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Tensor]:
         """Unit vectors of the sides that the batch has, each ``(n, dim)``."""
         sides = zip("xy", self._embed_both(batch), strict=True)
         return {side: vectors for side, vectors in sides if len(vectors)}
 
-    def _embed_pool(self, batch: PairBatch) -> None:
-        x, y = self._embed_both(batch)
-        self._pool.append((x, y))
+    def _embed_pool(self, batch: PairBatch, pool: int) -> None:
+        self._pools.setdefault(pool, []).append(self._embed_both(batch))
 
     def _embed_both(self, batch: PairBatch) -> list[Tensor]:
         """Unit vectors of x and of y; in step with the other ranks, one without rows has to take part too."""
@@ -215,22 +214,28 @@ class ContrastiveModule(LightningModule):
             return self._embed([batch.x, batch.y])
         return [torch.empty(0, self.encoder.dim, device=self.device) for _ in "xy"]
 
-    def _score_pool(self, stage: str) -> None:
-        """Log the pool's loss and MRR both ways: one batch of all its pairs, the same for every recipe."""
-        nothing = torch.empty(0, self.encoder.dim, device=self.device)
-        x, y = (
-            torch.cat([nothing, *side])
-            for side in (zip(*self._pool, strict=True) if self._pool else ((), ()))
-        )
-        self._pool.clear()
+    def _score_pools(self, stage: str, split: str) -> None:
+        """Log each pool's scores by its source's name, and their mean; without the name where there is one pool."""
+        found = [self._score_pool(self._pools[pool]) for pool in sorted(self._pools)]
+        self._pools.clear()
+        pool_names = getattr(getattr(self.trainer, "datamodule", None), "pool_names", None)
+        names = pool_names(split) if pool_names else [str(pool) for pool in range(len(found))]
+        scores = {f"{stage}/{key}": sum(one[key] for one in found) / len(found) for key in found[0]}
+        if len(found) > 1:
+            for name, one in zip(names, found, strict=True):
+                scores |= {f"{stage}/{key}/{name}": value for key, value in one.items()}
+        self.log_dict(scores, sync_dist=True)  # equal on all ranks
+
+    def _score_pool(self, vectors: list[list[Tensor]]) -> dict[str, Any]:
+        """Loss and MRR both ways of a pool: one batch of all its pairs, the same for every recipe."""
+        x, y = (torch.cat(side) for side in zip(*vectors, strict=True))
         counts = [count for (count,) in exchange_counts([len(x)], self.device)]
         x, y = all_gather_uneven(x, counts), all_gather_uneven(y, counts)  # (pool, dim)
-        scores: dict[str, Any] = {
-            f"{stage}/mrr": float(reciprocal_ranks(x, y).mean()),
-            f"{stage}/mrr_y_to_x": float(reciprocal_ranks(y, x).mean()),
-            f"{stage}/loss": info_nce(x, y, self.loss.scale, rank=0, world_size=1, all_x=x, all_y=y).loss,
+        return {
+            "mrr": float(reciprocal_ranks(x, y).mean()),
+            "mrr_y_to_x": float(reciprocal_ranks(y, x).mean()),
+            "loss": info_nce(x, y, self.loss.scale, rank=0, world_size=1, all_x=x, all_y=y).loss,
         }
-        self.log_dict(scores, batch_size=len(x), sync_dist=True)  # equal on all ranks
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["encoder"] = self.encoder.to_dict()

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from lightning_cpt import cli, lightning_cli
+from lightning_cpt.errors import ConfigError
 from lightning_cpt.gradients import cli as gradients_cli
+from lightning_cpt.simulation import cli as simulation_cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,8 +41,10 @@ def test_a_command_is_taken(command: str, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(lightning_cli.CptCLI, name, lambda self, *args: taken.append(1))
     monkeypatch.setattr(lightning_cli.CptCLI, "_parse_ckpt_path", lambda self: None)
     monkeypatch.setattr(gradients_cli, "_check", partial(_check_gradients, taken))
+    monkeypatch.setattr(simulation_cli, "_build", partial(_build_data, taken))
     words = shlex.split(command.replace("PATH...", "PATH").replace("FILE...", "FILE"))
-    assert cli.main(words[1:] + _needed(words)) == 0
+    status = cli.main(words[1:] + _needed(words))
+    assert status == (cli.MISTAKE if words[1] == "data" else 0)  # there are no data
     assert taken
 
 
@@ -55,6 +59,13 @@ def _check_gradients(taken: list[Any], recipe: list[str], sizes: tuple[int, ...]
     gradients_cli._check_arguments(recipe, path)
     taken.append(sizes)
     return 0
+
+
+def _build_data(taken: list[Any], recipe: list[str], *_: Any) -> Any:
+    from lightning_cpt.simulation.recipe import build_data
+
+    taken.append(build_data(recipe))
+    raise ConfigError("no data")
 
 
 def _needed(words: list[str]) -> list[str]:

@@ -68,10 +68,12 @@ class RunCheckpoint(ModelCheckpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save before bad data stops the run, and print how to go on.
 
-        Bad data shows between two steps, where the state is whole. On several ranks only one of them has seen
-        it, and a checkpoint needs all.
+        Bad data shows between two batches; between those of one step the gradient so far would be lost, and the
+        checkpoint before serves. A checkpoint needs all ranks, so all have to have seen it.
         """
-        bad_data = isinstance(exception, DataError) and trainer.training and trainer.world_size == 1
+        whole = trainer.fit_loop.total_batch_idx + 1 == trainer.global_step * trainer.accumulate_grad_batches
+        together = trainer.world_size == 1 or getattr(exception, "on_all_ranks", False)
+        bad_data = isinstance(exception, DataError) and trainer.training and whole and together
         if bad_data and not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
         # A mistake found before the first step has its own line, and there is nothing to go on from.

@@ -23,7 +23,7 @@ class PairBatch:
         y: Token ids of the y sides, ``n`` sequences; none where only x is encoded.
         negatives: Token ids of the pairs' hard negatives, any number of sequences; None without any.
         ids: The pairs' ids.
-        rows: Place of each pair in its source, int64 ``(n,)``.
+        rows: Place of each pair among all sources' pairs, int64 ``(n,)``.
         hashes: xxh64 of x, y and document, read as int64, ``(n, 3)``; ``(0, 3)`` where there is no index.
         negative_hashes: xxh64 of the hard negatives' texts, read as int64, ``(m,)``.
         sources: Name of the corpus of each pair; none where the records do not say.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +21,74 @@ from lightning_cpt.data.evaluation import (
     fixed_pool,
     read_texts,
 )
-from lightning_cpt.data.loader import PairLoader, TrainingBatches
+from lightning_cpt.data.exchange import Exchange
+from lightning_cpt.data.loader import PairLoader
+from lightning_cpt.data.mixture import Exhausted, Mixing, Mixture
 from lightning_cpt.data.negatives import check_negatives
-from lightning_cpt.data.order import WINDOW_CHUNKS, batches_per_epoch, local_batch_size
+from lightning_cpt.data.order import WINDOW_CHUNKS, local_batch_size
+from lightning_cpt.data.plan import Plan, TrainingSet
+from lightning_cpt.data.reader import OnCorrupt, ShareReader, TrainingReader
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.tokenization import PairTokenizer
+
+
+@dataclass
+class Source:
+    """One of several corpora to train on.
+
+    Args:
+        folder: Folder with the splits train, validation and test.
+        weight: Share of the batches (of the pairs, where batches are mixed) beside the other sources' weights;
+            null, for all sources, is by their pairs.
+    """
+
+    folder: str
+    weight: float | None = None
 
 
 class PairDataModule(LightningDataModule):
     """Pairs of texts out of shards; the tokenizer is the encoder's own.
 
     Args:
+        batch_size: Pairs in one step of all ranks together; the ranks share it evenly.
         folder: Folder with the splits train, validation and test (`cpt prep ... --out` makes it), each a
             folder of shards or of classic WebDataset tars. fit needs train; validation is optional.
-        batch_size: Pairs in one step of all ranks together; the ranks share it evenly.
+        sources: Several such folders instead, by name: ``{text: {folder: data/text, weight: 0.7}, ...}``.
+        mixing: ``single_source``: each batch has the pairs of one source, so that none can be told from the
+            others by where it comes from; or ``mixed``: each has pairs of all.
+        exhausted: When a source has been passed through: ``repeat`` it in another order, ``stop`` the epoch, or
+            ``drop`` it and go on with the others.
+        steps_per_epoch: Batches of an epoch; null is as many as all pairs make.
         workers: Processes per rank that read and tokenise; 0 does it in the training process.
         seed: Seed of the order of the training pairs and of the choice of the pools.
-        pool_size: Pairs in the fixed validation and test pools: those with the lowest xxh64(seed, id).
-        window_chunks: Chunks (of 512 pairs) that are shuffled together; a worker holds twice as many.
+        pool_size: Pairs in the fixed validation and test pools, of each source: those with the lowest
+            xxh64(seed, id).
+        window_chunks: Chunks (of 512 pairs) of a source that are shuffled together; all workers of all ranks
+            share them.
         hard_negatives: Most negatives to take from each training pair, the first ones; pairs may have fewer.
         token_dropout: Share of the tokens of training texts that are left out, at random, against learning by
             heart; 0 to below 1.
-        predict: What `cpt predict` encodes: a split's name, or a .jsonl file of objects with "x", "y" or both
-            (and "id").
+        on_corrupt: At a damaged chunk ``stop`` after a checkpoint, or ``substitute``: fill its places from the
+            chunk before it.
+        predict: What `cpt predict` encodes: a split's name (SOURCE/SPLIT where there are several sources), or a
+            .jsonl file of objects with "x", "y" or both (and "id").
     """
 
     def __init__(
         self,
-        folder: str,
         batch_size: int,
+        folder: str | None = None,
+        sources: dict[str, Source] | None = None,
+        mixing: Mixing = "single_source",
+        exhausted: Exhausted = "repeat",
+        steps_per_epoch: int | None = None,
         workers: int = 2,
         seed: int = 0,
         pool_size: int = 1000,
         window_chunks: int = WINDOW_CHUNKS,
         hard_negatives: int = 0,
         token_dropout: float = 0.0,
+        on_corrupt: OnCorrupt = "stop",
         predict: str = "test",
     ) -> None:
         super().__init__()
@@ -66,8 +101,9 @@ class PairDataModule(LightningDataModule):
         ]:
             if value < least:
                 raise ConfigError(f"data.{name}: {value} is too small; use {least} or more")
-        self.folder = Path(folder).expanduser()
+        self.sources = _checked_sources(folder, sources)
         self.batch_size = batch_size
+        self.mixing, self.exhausted, self.steps_per_epoch = mixing, exhausted, steps_per_epoch
         self.workers = workers
         self.seed = seed
         self.pool_size = pool_size
@@ -76,18 +112,19 @@ class PairDataModule(LightningDataModule):
             raise ConfigError(f"data.token_dropout: {token_dropout} is not a share from 0 to below 1")
         self.hard_negatives = hard_negatives
         self.token_dropout = token_dropout
+        self.on_corrupt = on_corrupt
         self.predict = predict
-        self.splits: dict[str, PairShards] = {}
+        self.splits: dict[str, dict[str, PairShards]] = {}  # of each source
         self._train: PairLoader | None = None
         self._resume: dict[str, Any] | None = None
-        self._pools: dict[str, Checked] = {}
+        self._pools: dict[str, list[Checked]] = {}
         self._noted: set[str] = set()
 
     def prepare_data(self) -> None:
         if self._needed(self._trainer.state.fn) in SPLITS:
-            open_splits(
-                self.folder
-            )  # one process indexes classic tars at first sight, the others find the index
+            for source in self.sources.values():
+                # One process indexes classic tars at first sight, the others find the index.
+                open_splits(Path(source.folder))
 
     def setup(self, stage: str) -> None:
         self.check(stage, self._trainer.world_size)
@@ -100,8 +137,8 @@ class PairDataModule(LightningDataModule):
             world_size: Ranks that will share the work.
 
         Raises:
-            ConfigError: a split that the stage needs is missing, the ranks cannot share the batch, the recipe asks
-                for hard negatives and there are none.
+            ConfigError: a split that the stage needs is missing, the ranks cannot share the batch, weights that do
+                not fit, the recipe asks for hard negatives and there are none.
             DataError: shards that are not whole.
         """
         local_batch_size(self.batch_size, world_size)
@@ -109,64 +146,123 @@ class PairDataModule(LightningDataModule):
         if needed not in SPLITS:
             read_texts(Path(self.predict).expanduser())
             return
-        if not self.folder.is_dir():
-            raise ConfigError(
-                f"data.folder: there is no folder {self.folder}; `cpt prep ... --out` makes one"
-            )
-        self.splits = open_splits(self.folder)
-        if needed not in self.splits:
-            raise ConfigError(f"data.folder: {self.folder} has no {needed} split, which `cpt {stage}` needs")
+        self.splits = self._open()
+        for name in self._asked(stage):
+            if needed not in self.splits[name]:
+                where = Path(self.sources[name].folder)
+                raise ConfigError(f"{self._key(name)}: {where} has no {needed} split, which `cpt {stage}` needs")
         if stage == "fit":
-            batches_per_epoch(self.splits["train"].count, self.batch_size)
-            self._note(check_negatives(self.splits["train"], self.hard_negatives))
+            self._check_training(world_size)
 
-    def _note(self, line: str | None) -> None:
+    def _check_training(self, world_size: int) -> None:
+        self.plan()
+        for line in check_negatives({n: s["train"] for n, s in self.splits.items()}, self.hard_negatives):
+            self._note(line)
+        readers = world_size * max(1, self.workers)
+        if readers > self.window_chunks:
+            self._note(
+                f"data.window_chunks: {readers} workers share the {self.window_chunks} chunks of a window, so some wait "
+                f"while others work; {readers} or more keeps all busy"
+            )
+
+    def _open(self) -> dict[str, dict[str, PairShards]]:
+        found = {}
+        for name, source in self.sources.items():
+            folder = Path(source.folder)
+            if not folder.is_dir():
+                raise ConfigError(f"{self._key(name)}: there is no folder {folder}; `cpt prep ... --out` makes one")
+            found[name] = open_splits(folder)
+        return found
+
+    def _key(self, name: str) -> str:
+        return f"data.sources.{name}.folder" if name else "data.folder"
+
+    def _asked(self, stage: str) -> list[str]:
+        """The sources that a stage reads."""
+        name = self.predict.rpartition("/")[0]
+        return [name] if stage == "predict" and name in self.sources else list(self.sources)
+
+    def plan(self) -> Plan:
+        """The records of every training batch.
+
+        Raises:
+            ConfigError: weights, sizes or steps that do not fit together.
+        """
+        train = {name or splits["train"].source: splits["train"] for name, splits in self.splits.items()}
+        data = TrainingSet(train)
+        mixture = Mixture(
+            data.names,
+            [shards.count for shards in data.shards],
+            [source.weight for source in self.sources.values()],
+            self.batch_size,
+            mixing=self.mixing,
+            exhausted=self.exhausted,
+            steps_per_epoch=self.steps_per_epoch,
+            name=f"{data.fingerprint}/{self.seed}",
+        )
+        return Plan(data, mixture, self.seed, self.window_chunks)
+
+    def _note(self, line: str) -> None:
         """Print a line once a run: Lightning sets up what the command has checked already."""
-        if line is not None and line not in self._noted:
+        if line not in self._noted:
             self._noted.add(line)
             say(line)
 
     def _needed(self, stage: str) -> str:
         """The split that a stage cannot do without, or the file that predict reads."""
-        return {"fit": "train", "validate": "validation", "test": "test"}.get(stage, self.predict)
+        name, _, split = self.predict.rpartition("/")
+        predicted = split if name in self.sources and split in SPLITS else self.predict
+        if stage not in ("fit", "validate", "test") and predicted in SPLITS and name not in self.sources:
+            raise ConfigError(
+                f"data.predict: {self.predict} of which source? write one of "
+                + ", ".join(f"{source}/{predicted}" for source in self.sources)
+            )
+        return {"fit": "train", "validate": "validation", "test": "test"}.get(stage, predicted)
 
     def train_dataloader(self) -> PairLoader:
-        batches = TrainingBatches(
-            self.splits["train"],
+        world_size = self._trainer.world_size
+        shares = ShareReader(
+            self.plan(), self.on_corrupt, self._trainer.global_rank, world_size, self.workers
+        )
+        reader = TrainingReader(
+            shares,
             self._tokenizer,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            window_chunks=self.window_chunks,
             hard_negatives=self.hard_negatives,
             token_dropout=self.token_dropout,
-            rank=self._trainer.global_rank,
-            world_size=self._trainer.world_size,
         )
-        self._train = PairLoader(batches, self.workers)
+        self._train = PairLoader(reader, self.workers, Exchange() if world_size > 1 else None)
         if self._resume is not None:
             self._train.load_state_dict(self._resume)
         return self._train
 
-    def val_dataloader(self) -> Checked | list[Any]:
-        return self._pool("validation") if "validation" in self.splits else []
+    def val_dataloader(self) -> list[Checked]:
+        return self._pool("validation")
 
-    def test_dataloader(self) -> Checked:
+    def test_dataloader(self) -> list[Checked]:
         return self._pool("test")
 
+    def pool_names(self, split: str) -> list[str]:
+        """The sources that have a pool of a split, in the order of its loaders; one without a name is the only one."""
+        return [name for name, splits in self.splits.items() if split in splits]
+
     def predict_dataloader(self) -> Checked:
-        split = self.splits.get(self.predict)
-        source = ShardSource(split) if split else ListSource(read_texts(Path(self.predict).expanduser()))
+        name, _, split = self.predict.rpartition("/")
+        shards = self.splits.get(name, {}).get(split)
+        source = ShardSource(shards) if shards else ListSource(read_texts(Path(self.predict).expanduser()))
         return Checked(
             DataLoader(
                 self._share(source), batch_size=None, num_workers=self.workers, generator=torch.Generator()
             )
         )
 
-    def _pool(self, split: str) -> Checked:
-        """The split's fixed pool, tokenised once."""
+    def _pool(self, split: str) -> list[Checked]:
+        """The split's fixed pool of each source, tokenised once."""
         if split not in self._pools:
-            batches = self._share(ListSource(fixed_pool(self.splits[split], self.seed, self.pool_size)))
-            self._pools[split] = Checked([batches[index] for index in range(len(batches))])
+            self._pools[split] = []
+            for name in self.pool_names(split):
+                pool = fixed_pool(self.splits[name][split], self.seed, self.pool_size)
+                batches = self._share(ListSource(pool))
+                self._pools[split].append(Checked([batches[index] for index in range(len(batches))]))
         return self._pools[split]
 
     def _share(self, source: ListSource | ShardSource) -> RankBatches:
@@ -202,3 +298,26 @@ class PairDataModule(LightningDataModule):
     def _tokenizer(self) -> PairTokenizer:
         tokenizer: PairTokenizer = self._trainer.lightning_module.encoder.tokenization
         return tokenizer
+
+
+def _checked_sources(folder: str | None, sources: dict[str, Source] | None) -> dict[str, Source]:
+    """The sources by name, paths written out; the only one of ``folder`` has no name.
+
+    Raises:
+        ConfigError: both, neither, a name that cannot be one, or a folder twice.
+    """
+    if folder is None and not sources:
+        raise ConfigError("data.folder: missing; name a folder, or several under data.sources")
+    if folder is not None and sources:
+        raise ConfigError("data.folder: given beside data.sources; take one of them (--data.folder null)")
+    if folder is not None:
+        return {"": Source(str(Path(folder).expanduser()))}
+    found: dict[str, Source] = {}
+    for name, source in (sources or {}).items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+            raise ConfigError(f"data.sources.{name}: a name has letters, digits, - and _ only")
+        path = str(Path(source.folder).expanduser())
+        if path in (other.folder for other in found.values()):
+            raise ConfigError(f"data.sources.{name}.folder: {path} is there twice; give it one weight instead")
+        found[name] = Source(path, source.weight)
+    return found

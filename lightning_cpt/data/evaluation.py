@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from data_prep.errors import DataError
 from data_prep.shards import PairShards
 from lightning_cpt.data.batch import PairBatch, make_batch
-from lightning_cpt.data.loader import Records
+from lightning_cpt.data.records import Records
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.tokenization import PairTokenizer, is_unicode
 
@@ -52,7 +52,7 @@ class ShardSource:
         return self._records.shards.count
 
     def records(self, rows: np.ndarray) -> Sequence[dict[str, Any]]:
-        return self._records.at(self._records.positions(rows))
+        return self._records.at(rows)
 
 
 class RankBatches(Dataset[PairBatch | DataError]):

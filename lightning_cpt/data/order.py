@@ -1,4 +1,4 @@
-"""Which records make batch k: a pure function of (fingerprint, seed, epoch), the same for any workers and ranks."""
+"""Which records make batch k: a pure function of data, seed, window and pass, the same for any workers and ranks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from lightning_cpt.errors import ConfigError
 WINDOW_CHUNKS = 32
 
 
-class EpochOrder:
-    """One epoch's permutation of all records, computed piece by piece.
+class PassOrder:
+    """The permutation of all records of a source in one pass over it, computed piece by piece.
 
     The chunks are permuted and taken in windows of ``window_chunks``; the records of a window are permuted
     together. So a batch needs the chunks of one window (two where it crosses an edge), wherever it starts.
@@ -20,7 +20,7 @@ class EpochOrder:
         chunk_counts: Records per chunk, int64 ``(n_chunks,)``.
         fingerprint: The shards' fingerprint.
         seed: The order's seed.
-        epoch: Passes over the data before this one.
+        number: Passes over the source before this one.
         window_chunks: Chunks that are shuffled together.
     """
 
@@ -29,24 +29,35 @@ class EpochOrder:
         chunk_counts: np.ndarray,
         fingerprint: str,
         seed: int,
-        epoch: int,
+        number: int,
         window_chunks: int = WINDOW_CHUNKS,
     ) -> None:
-        self.epoch = epoch
-        self._name = f"{fingerprint}/{seed}/{epoch}"
+        self.number = number
+        self._name = f"{fingerprint}/{seed}/{number}"
         self._window_chunks = window_chunks
         self._chunks = permutation(f"{self._name}/chunks", len(chunk_counts))  # (n_chunks,)
         self._ends = np.cumsum(chunk_counts[self._chunks])  # (n_chunks,) in the permuted order
         last = np.arange(window_chunks - 1, len(chunk_counts) + window_chunks - 1, window_chunks)
         self._window_ends = self._ends[last.clip(max=len(chunk_counts) - 1)]  # (n_windows,)
+        self._places: np.ndarray | None = None
         self._windows: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         """Number of records."""
         return int(self._ends[-1])
 
+    def places(self, chunks: np.ndarray) -> np.ndarray:
+        """Place of each chunk in the order of this pass: int64, as many."""
+        if self._places is None:
+            self._places = np.argsort(self._chunks)  # (n_chunks,) the inverse permutation
+        return self._places[chunks]
+
+    def chunk_at(self, place: int) -> int:
+        """The chunk at a place; the one before the first is the last."""
+        return int(self._chunks[place % len(self._chunks)])
+
     def positions(self, start: int, stop: int) -> np.ndarray:
-        """Chunk and row of the records at places ``start`` to ``stop`` of the epoch: int64 ``(stop - start, 2)``."""
+        """Chunk and row of the records at places ``start`` to ``stop`` of the pass: int64 ``(stop - start, 2)``."""
         first = int(np.searchsorted(self._window_ends, start, side="right"))
         last = int(np.searchsorted(self._window_ends, stop - 1, side="right"))
         before = int(self._window_ends[first - 1]) if first else 0
@@ -78,21 +89,6 @@ def permutation(name: str, n: int) -> np.ndarray:
     """
     words = np.random.Philox(key=xxhash.xxh64_intdigest(name.encode())).random_raw(n)
     return np.argsort(words, kind="stable")
-
-
-def batches_per_epoch(count: int, batch_size: int) -> int:
-    """Whole batches in one pass; the records that are left over wait for the next pass's other order.
-
-    Raises:
-        ConfigError: there are fewer records than one batch needs.
-    """
-    if batch_size < 1:
-        raise ConfigError(f"data.batch_size: {batch_size} pairs are no batch; use 1 or more")
-    if count < batch_size:
-        raise ConfigError(
-            f"data.batch_size: {batch_size} pairs a batch, but only {count} to train on; use at most {count}"
-        )
-    return count // batch_size
 
 
 def local_batch_size(batch_size: int, world_size: int) -> int:

@@ -24,7 +24,7 @@ BATCHES = 21  # in one epoch; 9 pairs are left over
 
 # Seen by `cpt` processes under the name `recorder`: writes every loss in full, and can kill its own process.
 RECORDER = """
-import os, signal
+import json, os, signal
 from pathlib import Path
 from lightning.pytorch import Callback
 
@@ -38,6 +38,8 @@ class Recorder(Callback):
         step = trainer.fit_loop.total_batch_idx
         with open(self.folder / f"losses-{trainer.global_rank}.txt", "a") as file:
             file.write(f"{step} {float(outputs['loss']).hex()} {batch.ids[0]}\\n")
+        with open(self.folder / f"ids-{trainer.global_rank}.txt", "a") as file:
+            file.write(json.dumps([step, batch.ids]) + "\\n")
         if os.environ.get("KILL_AT") == str(step):
             os.kill(os.getpid(), signal.SIGKILL)
 """

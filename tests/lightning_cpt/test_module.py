@@ -66,7 +66,7 @@ def make(
         torch.manual_seed(1)
         module = ContrastiveModule(TextEncoder(**tiny_encoder), **{"learning_rate": 1e-3, **changes})
         options = {"workers": 0, "window_chunks": 4, "pool_size": 40, **data}
-        return module, PairDataModule(str(pair_folder), batch_size, **options)
+        return module, PairDataModule(batch_size, str(pair_folder), **options)
 
     return make
 

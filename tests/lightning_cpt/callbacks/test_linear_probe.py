@@ -72,7 +72,7 @@ def fit(
         seed_everything(0, verbose=False)
         watch, module = Watch(), ContrastiveModule(TextEncoder(**tiny_encoder), learning_rate=1e-2)
         data = PairDataModule(
-            str(pair_folder), 16, workers=0, window_chunks=4, pool_size=40, token_dropout=0.2
+            16, str(pair_folder), workers=0, window_chunks=4, pool_size=40, token_dropout=0.2
         )
         trainer = Trainer(
             accelerator="cpu",

@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning_cpt.callbacks import throughput
 from lightning_cpt.callbacks.throughput import Throughput, summary_lines
 from lightning_cpt.data.datamodule import PairDataModule
-from lightning_cpt.data.loader import TrainingBatches
+from lightning_cpt.data.reader import TrainingReader
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.flops import Costs
@@ -239,7 +239,7 @@ def fit(tmp_path: Path, encoder: dict[str, Any], folder: Path, *callbacks: Callb
     )
     module = ContrastiveModule(TextEncoder(**encoder))
     start = time.perf_counter()
-    trainer.fit(module, PairDataModule(str(folder), 16, workers=0, window_chunks=4, pool_size=40))
+    trainer.fit(module, PairDataModule(16, str(folder), workers=0, window_chunks=4, pool_size=40))
     seconds = time.perf_counter() - start
     return json.loads((tmp_path / "made" / "throughput.json").read_text()), seconds
 
@@ -258,13 +258,13 @@ def test_other_callbacks_validation_and_checkpoints_are_no_training(
 def test_waiting_is_seen(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_encoder: dict[str, Any], pair_folder: Path
 ) -> None:
-    load = TrainingBatches.__getitem__
+    load = TrainingReader.__getitem__
 
-    def slowly(self: TrainingBatches, number: int) -> Any:
+    def slowly(self: TrainingReader, key: tuple[int, int]) -> Any:
         time.sleep(0.1)
-        return load(self, number)
+        return load(self, key)
 
-    monkeypatch.setattr(TrainingBatches, "__getitem__", slowly)
+    monkeypatch.setattr(TrainingReader, "__getitem__", slowly)
     summary, _ = fit(tmp_path, tiny_encoder, pair_folder)
     assert 0.4 < summary["waiting"] * summary["seconds"] < summary["seconds"]
 

@@ -13,7 +13,10 @@ import torch
 
 from data_prep.errors import CorruptChunk
 from data_prep.shards import PairShards
-from lightning_cpt.data.loader import PairLoader, TrainingBatches
+from lightning_cpt.data.loader import PairLoader
+from lightning_cpt.data.mixture import Mixture
+from lightning_cpt.data.plan import Plan, TrainingSet
+from lightning_cpt.data.reader import ShareReader, TrainingReader, global_batch
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.tokenization import PairTokenizer
 
@@ -30,9 +33,16 @@ def tokenizer(tokenizer_folder: str) -> PairTokenizer:
     return PairTokenizer(tokenizer_folder, max_length_x=24, max_length_y=24)
 
 
+def plan_of(shards: PairShards, batch_size: int = 16, seed: int = 0, window_chunks: int = 4) -> Plan:
+    mixture = Mixture(["toy"], [shards.count], [None], batch_size)
+    return Plan(TrainingSet({"toy": shards}), mixture, seed, window_chunks)
+
+
 def loader(shards: PairShards, tokenizer: PairTokenizer, workers: int = 0, **changes: Any) -> PairLoader:
-    options = {"batch_size": 16, "window_chunks": 4, **changes}
-    return PairLoader(TrainingBatches(shards, tokenizer, **options), workers)
+    options = {"batch_size", "seed", "window_chunks"} & changes.keys()
+    plan = plan_of(shards, **{key: changes.pop(key) for key in options})
+    reader = ShareReader(plan, changes.pop("on_corrupt", "stop"), workers=workers)
+    return PairLoader(TrainingReader(reader, tokenizer, **changes), workers)
 
 
 def ids(loader: PairLoader, batches: int) -> list[list[str]]:
@@ -63,16 +73,20 @@ def test_workers_change_nothing(shards: PairShards, tokenizer: PairTokenizer, wo
     helped.close()
 
 
-@pytest.mark.parametrize("world_size", [2, 4])
-def test_the_ranks_shares_make_up_the_same_global_batch(
-    shards: PairShards, tokenizer: PairTokenizer, world_size: int
+@pytest.mark.parametrize(("world_size", "workers"), [(1, 2), (2, 0), (4, 1), (8, 3), (16, 2)])
+def test_any_ranks_and_workers_read_the_same_global_batches(
+    shards: PairShards, tokenizer: PairTokenizer, world_size: int, workers: int
 ) -> None:
     whole = ids(loader(shards, tokenizer), BATCHES + 2)
-    shares = [
-        ids(loader(shards, tokenizer, rank=rank, world_size=world_size), BATCHES + 2)
-        for rank in range(world_size)
-    ]
-    assert whole == [list(itertools.chain(*parts)) for parts in zip(*shares, strict=True)]
+    plan = plan_of(shards)
+    readers = [ShareReader(plan, rank=rank, world_size=world_size, workers=workers) for rank in range(world_size)]
+    found = [[record["id"] for record in global_batch(readers, number)] for number in range(BATCHES + 2)]
+    assert whole == found
+
+
+def test_ranks_that_cannot_share_a_batch(shards: PairShards) -> None:
+    with pytest.raises(ConfigError, match=r"data\.batch_size: 16 is not divisible by 3 ranks"):
+        ShareReader(plan_of(shards), world_size=3)
 
 
 @pytest.mark.parametrize("taken", [0, 1, 20, 21, 22, 45])
@@ -136,15 +150,9 @@ def test_a_state_of_other_data_is_refused(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_corrupt_chunk_is_one_line_in_the_main_process(
-    tmp_path: Path, pair_folder: Path, tokenizer: PairTokenizer, workers: int
+    tmp_path: Path, shards: PairShards, tokenizer: PairTokenizer, workers: int
 ) -> None:
-    shutil.copytree(pair_folder / "train", tmp_path / "train")
-    tar = next((tmp_path / "train").glob("*.tar"))
-    data = bytearray(tar.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 2048] = bytes(2048)  # more than a header and padding
-    tar.write_bytes(data)
-    damaged = loader(PairShards.open(tmp_path / "train"), tokenizer, workers)
+    damaged = loader(damage(shards, tmp_path / "train"), tokenizer, workers)
     with pytest.raises(CorruptChunk, match=r"^[^\n]*chunk \d+:[^\n]*cpt prep verify[^\n]*$"):
         ids(damaged, BATCHES)
     handed_over = damaged.state_dict()["batches"]
@@ -153,8 +161,8 @@ def test_a_corrupt_chunk_is_one_line_in_the_main_process(
         ids(damaged, BATCHES - handed_over)
 
 
-def test_chunks_are_decoded_once_while_they_are_in_use(
-    shards: PairShards, tokenizer: PairTokenizer, monkeypatch: pytest.MonkeyPatch
+def test_each_chunk_of_a_pass_is_read_once_by_one_worker_of_one_rank(
+    shards: PairShards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
     original = PairShards.read_chunk
@@ -164,8 +172,50 @@ def test_chunks_are_decoded_once_while_they_are_in_use(
         return original(self, i)
 
     monkeypatch.setattr(PairShards, "read_chunk", counted)
-    ids(loader(shards, tokenizer), BATCHES)
-    assert len(read) == len(set(read)) <= len(shards.chunk_counts)
+    # Each worker has a reader of its own, as in a run.
+    readers = [ShareReader(plan_of(shards), rank=rank, world_size=2, workers=2) for rank in (0, 0, 1, 1)]
+    for number in range(BATCHES):
+        for at, reader in enumerate(readers):
+            reader.read(number, at % 2)
+    assert len(read) == len(set(read))
+    assert len(read) >= len(shards.chunk_counts) - 1  # the last pairs are no whole batch
+
+
+def damage(shards: PairShards, folder: Path) -> PairShards:
+    """A copy in which one chunk is overwritten in its middle."""
+    shutil.copytree(shards.folder, folder)
+    tar = next(folder.glob("*.tar"))
+    data = bytearray(tar.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 2048] = bytes(2048)  # more than a header and padding
+    tar.write_bytes(data)
+    return PairShards.open(folder)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damage_can_be_filled_from_the_chunk_before_it(
+    shards: PairShards,
+    tokenizer: PairTokenizer,
+    workers: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damaged = damage(shards, tmp_path / "train")
+    sound = ids(loader(shards, tokenizer), BATCHES)
+    filled = loader(damaged, tokenizer, workers, on_corrupt="substitute")
+    found = ids(filled, BATCHES)
+    filled.close()
+    lost = {(a, b) for one, other in zip(sound, found, strict=True) for a, b in zip(one, other, strict=True) if a != b}
+    assert 0 < len(lost) <= 32  # the records of one chunk, or of two
+    assert len({b for _, b in lost}) == len(lost)
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("on_corrupt: substitute") in (1, 2)
+    # Resumed in the middle of it, by another number of workers, the same stand in.
+    again = loader(damaged, tokenizer, 1, on_corrupt="substitute")
+    state = filled.state_dict()
+    again.load_state_dict({**state, "batches": 9})
+    assert ids(again, BATCHES - 9) == found[9:]
+    again.close()
 
 
 def test_a_batch_carries_tokens_rows_hashes_and_negatives(

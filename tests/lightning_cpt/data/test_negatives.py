@@ -22,12 +22,18 @@ def shards(folder: Path, counts: list[int]) -> PairShards:
 
 def test_enough_or_none_wanted_says_nothing(tmp_path: Path) -> None:
     plenty = shards(tmp_path / "a", [2] * 30)
-    assert check_negatives(plenty, 2) is None
-    assert check_negatives(shards(tmp_path / "b", [0] * 30), 0) is None
+    assert check_negatives({"": plenty}, 2) == []
+    assert check_negatives({"": shards(tmp_path / "b", [0] * 30)}, 0) == []
+
+
+def test_one_source_of_several_may_be_without(tmp_path: Path) -> None:
+    sources = {"nli": shards(tmp_path / "a", [2] * 30), "text": shards(tmp_path / "b", [0] * 30)}
+    (line,) = check_negatives(sources, 2)
+    assert line.startswith("data.hard_negatives: 30 of the 30 training pairs looked at of text have fewer than 2")
 
 
 def test_fewer_are_counted(tmp_path: Path) -> None:
-    line = check_negatives(shards(tmp_path / "a", [3] * 6 + [1] * 4 + [9] * 10), 2)
+    (line,) = check_negatives({"": shards(tmp_path / "a", [3] * 6 + [1] * 4 + [9] * 10)}, 2)
     assert line == (
         "data.hard_negatives: 4 of the 10 training pairs looked at have fewer than 2 (mean 1.6); all they have is used"
     )
@@ -35,15 +41,13 @@ def test_fewer_are_counted(tmp_path: Path) -> None:
 
 def test_rare_negatives_are_found_and_their_absence_is_one_line(tmp_path: Path) -> None:
     rare = shards(tmp_path / "a", [0] * 990 + [1] * 10)
-    assert "9 of" not in str(
-        check_negatives(rare, 1)
-    )  # the last of 100 chunks is looked into, and has enough
+    assert check_negatives({"": rare}, 1) == []  # the last of 100 chunks is looked into, and has enough
     with pytest.raises(
         ConfigError, match=r"^data\.hard_negatives: 3, but none of 320 .* set it to 0, or[^\n]*$"
     ):
-        check_negatives(shards(tmp_path / "b", [0] * 1000), 3)
+        check_negatives({"": shards(tmp_path / "b", [0] * 1000)}, 3)
     with pytest.raises(ConfigError, match="none of 5 training pairs"):
-        check_negatives(shards(tmp_path / "c", [0] * 5), 3)
+        check_negatives({"": shards(tmp_path / "c", [0] * 5)}, 3)
 
 
 def test_a_run_with_uneven_negatives_says_so_once_and_one_without_any_does_not_start(

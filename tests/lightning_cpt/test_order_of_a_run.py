@@ -1,0 +1,125 @@
+"""The order of the data in real runs: killed and resumed on other ranks and workers, it is that of `cpt data ids`."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STEPS = 45  # of 21 batches an epoch
+
+Cpt = Callable[..., Any]
+Recipe = Callable[..., Path]
+
+
+def changes(tmp_path: Path, **further: Any) -> dict[str, Any]:
+    return {
+        "run.checkpoint_every": 1,
+        "trainer.max_steps": STEPS,
+        "trainer.callbacks": [{"class_path": "recorder.Recorder", "init_args": {"folder": str(tmp_path)}}],
+        **further,
+    }
+
+
+def on_ranks(number: int, workers: int) -> list[str]:
+    strategy = "auto" if number == 1 else "ddp"
+    keys = {"trainer.devices": number, "trainer.strategy": strategy, "data.workers": workers}
+    return [part for key, value in keys.items() for part in (f"--{key}", str(value))]
+
+
+def trained(folder: Path) -> dict[int, list[str]]:
+    """Batch number -> sorted ids of all ranks' shares; a batch done twice counts as it was the last time."""
+    shares: dict[int, dict[Path, list[str]]] = defaultdict(dict)
+    for path in folder.glob("ids-*.txt"):
+        for line in path.read_text().splitlines():
+            number, ids = json.loads(line)
+            shares[number][path] = ids
+    return {number: sorted(one for ids in parts.values() for one in ids) for number, parts in shares.items()}
+
+
+def planned(cpt: Cpt, recipe: Path) -> dict[int, list[str]]:
+    done = cpt("data", "ids", "--config", recipe, "--steps", f"0:{STEPS}", "--world", "4", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    rows = map(json.loads, done.stdout.splitlines())
+    return {row["step"]: sorted(row["ids"]) for row in rows}
+
+
+def forget_after(folder: Path, batches: int) -> None:
+    """Drop what was recorded behind a checkpoint: another number of ranks writes other files."""
+    for path in folder.glob("ids-*.txt"):
+        lines = [line for line in path.read_text().splitlines() if json.loads(line)[0] < batches]
+        path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def batches_of(checkpoint: Path) -> int:
+    from lightning_cpt.checkpoint import read_checkpoint
+
+    return int(read_checkpoint(checkpoint)["global_step"])
+
+
+def run_through_kills(
+    tmp_path: Path, cpt: Cpt, config: Path, kills: list[int], places: list[list[str]]
+) -> dict[int, list[str]]:
+    """Train to the end, killed at these batches, each time on another number of ranks and workers."""
+    checkpoint = tmp_path / "run" / "last.ckpt"
+    arguments: list[Any] = ["fit", "--config", config]
+    for kill, place in zip([*kills, None], places, strict=True):
+        done = cpt(*arguments, *place, KILL_AT=str(kill))
+        assert done.returncode == (-signal.SIGKILL if kill is not None else 0), done.stderr
+        arguments = ["fit", "--ckpt_path", checkpoint]
+        if kill is not None:
+            forget_after(tmp_path, batches_of(checkpoint))
+    return trained(tmp_path)
+
+
+def test_killed_on_two_ranks_and_resumed_on_one(tmp_path: Path, cpt: Cpt, recipe: Recipe) -> None:
+    config = recipe(changes(tmp_path))
+    expected = planned(cpt, config)
+    places = [on_ranks(2, 2), on_ranks(1, 1)]
+    assert run_through_kills(tmp_path, cpt, config, [23], places) == expected
+    assert len({one for ids in list(expected.values())[:21] for one in ids}) == 21 * 16
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_on_two_ranks_then_one_and_four(tmp_path: Path, cpt: Cpt, recipe: Recipe) -> None:
+    config = recipe(changes(tmp_path))
+    kills = sorted(random.Random(4).sample(range(1, STEPS - 3), 20))
+    places = [on_ranks(2, 2)] * 19 + [on_ranks(1, 0), on_ranks(4, 0)]
+    assert run_through_kills(tmp_path, cpt, config, kills, places) == planned(cpt, config)
+
+
+def test_a_chunk_that_one_rank_finds_damaged_stops_both_after_a_checkpoint(
+    tmp_path: Path, cpt: Cpt, recipe: Recipe, pair_folder: Path
+) -> None:
+    shutil.copytree(pair_folder, tmp_path / "pairs")
+    tar = next((tmp_path / "pairs" / "train").glob("*.tar"))
+    sound = tar.read_bytes()
+    middle = len(sound) // 2
+    tar.write_bytes(sound[:middle] + bytes(2048) + sound[middle + 2048 :])
+    config = recipe(
+        changes(
+            tmp_path,
+            **{"data.folder": str(tmp_path / "pairs"), "run.checkpoint_every": 1000, "trainer.max_steps": 21},
+        )
+    )
+    done = cpt("fit", "--config", config, *on_ranks(2, 1))
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    errors = {line for line in done.stderr.splitlines() if line.startswith("cpt: error: ")}
+    assert len(errors) == 1  # the same of both ranks
+    assert "chunk" in errors.pop()
+    tar.write_bytes(sound)
+    before = batches_of(tmp_path / "run" / "last.ckpt")
+    assert 0 < before < 21
+    done = cpt("fit", "--ckpt_path", tmp_path / "run" / "last.ckpt", *on_ranks(2, 1))
+    assert done.returncode == 0, done.stderr
+    found = trained(tmp_path)
+    rows = cpt("data", "ids", "--config", config, "--steps", "0:21").stdout.splitlines()
+    assert found == {row["step"]: sorted(row["ids"]) for row in map(json.loads, rows)}
