@@ -198,9 +198,9 @@ def _add_triples(commands: Any) -> None:
 
 def _add_inspection(commands: Any) -> None:
     folder: dict[str, Any] = {
-        "type": Path,
+        "type": _place,
         "metavar": "DIR",
-        "help": "a folder of shards, or of train/, validation/, test/",
+        "help": "a folder of shards, or of train/, validation/, test/: a path, or an address (https://, s3://, ...)",
     }
     _leaf(commands, "stats", "counts, lengths and duplicates, from the index alone").add_argument(
         "folder", **folder
@@ -214,6 +214,27 @@ def _add_inspection(commands: Any) -> None:
     _leaf(
         commands, "index", "make lost .idx files and manifests anew, or index WebDataset tars"
     ).add_argument("folder", **folder)
+    _add_quarantine(commands)
+
+
+def _add_quarantine(commands: Any) -> None:
+    parser = _leaf(commands, "quarantine", "leave damaged chunks out of a folder, by a mark in its manifest")
+    parser.add_argument(
+        "folder", type=_place, metavar="DIR", help="the folder with the manifest: one split, not the set"
+    )
+    parser.add_argument("shard", metavar="SHARD", help="the tar's file name")
+    parser.add_argument(
+        "chunks", nargs="+", type=int, metavar="CHUNK", help="the chunk's number in the shard, from 0"
+    )
+    parser.add_argument(
+        "--reason", default="damaged", metavar="TEXT", help="kept in the manifest (default: %(default)s)"
+    )
+    parser.add_argument("--undo", action="store_true", help="take the chunks back in")
+
+
+def _place(text: str) -> Path | str:
+    """A path, or an address left as it is: a path has no double slash."""
+    return text if "://" in text else Path(text)
 
 
 def _add_tokenizer(commands: Any) -> None:

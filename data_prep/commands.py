@@ -15,8 +15,12 @@ from data_prep.errors import DataError
 from data_prep.pairs import Pair
 from data_prep.report import Report
 from data_prep.shards import SPLITS, PairShards, rebuild_index, verify_shards, write_splits
+from data_prep.shards.index import MANIFEST, QUARANTINE
+from data_prep.shards.read import is_there
+from data_prep.shards.staging import STAGED
 from data_prep.shards.write import check_target
 from data_prep.split import split_pairs
+from data_prep.storage import Storage, storage_of
 
 
 def code(args: argparse.Namespace) -> int:
@@ -195,17 +199,44 @@ def verify(args: argparse.Namespace) -> int:
                 found = verify_shards(folder, bar.update)
             except DataError as error:
                 found = [str(error)]
-        print("\n".join(found) if found else f"{folder}: sound")
+        print("\n".join(found) if found else f"{folder}: sound{_in_quarantine(folder)}")
         problems += found
+    place = storage_of(args.folder)
+    if place.local and place.local.joinpath(STAGED).exists() and not place.local.joinpath(MANIFEST).exists():
+        problems.append(f"{place.local / STAGED}: left by a run that was stopped; delete it")
+        print(problems[-1])
     if problems:
-        raise DataError(f"{args.folder}: {len(problems)} problem(s); prepare or copy the named shards again")
+        raise DataError(f"{place}: {len(problems)} problem(s); prepare or copy the named shards again")
+    return 0
+
+
+def _in_quarantine(folder: Storage) -> str:
+    shards = PairShards.open(folder)
+    marks = len(shards.manifest.get(QUARANTINE, []))
+    return f", {shards.left_out:,} pairs in {marks} chunk(s) left out by quarantine" if marks else ""
+
+
+def quarantine(args: argparse.Namespace) -> int:
+    """Leave chunks out of a folder, or take them back in."""
+    from data_prep.shards import quarantine_chunks
+
+    options = {"reason": args.reason, "undo": args.undo}
+    manifest = quarantine_chunks(args.folder, args.shard, args.chunks, **options)
+    try:
+        shards = PairShards.open(args.folder)
+        state = f"{shards.count:,} pairs, {shards.left_out:,} left out"
+    except DataError as error:
+        state = f"marked, but there is more damage: {error}"
+    print(f"{args.folder}: {state}, fingerprint {manifest['fingerprint']}")
     return 0
 
 
 def index(args: argparse.Namespace) -> int:
     """Rebuild indexes and manifests."""
     for _, folder in _folders(args.folder):
-        manifest = rebuild_index(folder)
+        if folder.local is None:
+            raise DataError(f"{folder}: cannot be written; make the index where the folder was copied from")
+        manifest = rebuild_index(folder.local)
         counts = f"{manifest['count']:,} pairs in {len(manifest['shards'])} shard(s)"
         print(f"{folder}: {counts}, fingerprint {manifest['fingerprint']}")
     return 0
@@ -230,7 +261,9 @@ def _texts(shards: PairShards) -> Iterator[str]:
         yield from (record["x"], record["y"])
 
 
-def _folders(folder: Path) -> list[tuple[str, Path]]:
-    """The splits inside ``folder``, or ``folder`` itself."""
-    splits: list[tuple[str, Any]] = [(name, folder / name) for name in SPLITS if (folder / name).is_dir()]
-    return splits or [(folder.name, folder)]
+def _folders(place: Path | str) -> list[tuple[str, Storage]]:
+    """The splits inside a folder, or the folder itself."""
+    storage = storage_of(place)
+    splits: list[tuple[str, Storage]] = [(name, storage.below(name)) for name in SPLITS]
+    splits = [(name, split) for name, split in splits if is_there(split)]
+    return splits or [(str(storage).rstrip("/").rpartition("/")[2], storage)]

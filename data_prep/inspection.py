@@ -19,6 +19,8 @@ def describe(name: str, shards: PairShards) -> str:
         f"layout {shards.layout}, fingerprint {shards.fingerprint}",
         f"  {'documents':<12}{len(np.unique(shards.hashes[:, 2])):>10,}",
     ]
+    if shards.left_out:
+        lines.append(f"  {'quarantined':<12}{shards.left_out:>10,}")
     for column, side in enumerate("xy"):
         unique = len(np.unique(shards.hashes[:, column]))
         lines.append(f"  duplicate {side} {shards.count - unique:>10,}")

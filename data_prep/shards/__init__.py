@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data_prep.shards.index import FORMAT
+from data_prep.shards.quarantine import quarantine_chunks
 from data_prep.shards.read import PairShards, open_splits
 from data_prep.shards.rebuild import rebuild_index
 from data_prep.shards.verify import verify_shards
@@ -14,6 +15,7 @@ __all__ = [
     "SPLITS",
     "PairShards",
     "open_splits",
+    "quarantine_chunks",
     "rebuild_index",
     "verify_shards",
     "write_shards",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,17 @@ import numpy as np
 import xxhash
 import zstandard
 
+from data_prep.cache import NodeCache
 from data_prep.errors import DataError
 from data_prep.files import write_atomic
 from data_prep.pairs import Pair
+from data_prep.storage import Place, Storage, storage_of
 
 FORMAT = "cpt-shards-1"
 MANIFEST = "manifest.json"
+SEAL = "manifest_xxh64"
+QUARANTINE = "quarantine"
+_KEYS = {"format", "source", "layout", "kind", "unit", "count", "shards", "fingerprint", QUARANTINE}
 # How the records lie in the tars: our chunks, or WebDataset's one member (two members) per pair.
 CHUNKED, JSON_MEMBERS, TEXT_MEMBERS = "chunks", "json", "x.txt+y.txt"
 
@@ -122,58 +128,136 @@ def make_manifest(source: str, layout: str, shards: list[dict[str, Any]]) -> dic
     }
 
 
-def fingerprint(shards: list[dict[str, Any]]) -> str:
-    """xxh64 over names, counts and hashes: another fingerprint means other data or another order."""
+def fingerprint(shards: list[dict[str, Any]], quarantine: list[dict[str, Any]] | None = None) -> str:
+    """xxh64 over names, counts and hashes: another fingerprint means other data or another order.
+
+    What is in quarantine is other data too; without any, the fingerprint is that of the shards alone.
+    """
     lines = [f"{shard['name']} {shard['count']} {shard['xxh64']} {shard['idx_xxh64']}\n" for shard in shards]
+    lines += [f"quarantine {entry['shard']} {entry['chunk']}\n" for entry in quarantine or []]
     return xxhash.xxh64_hexdigest("".join(lines).encode())
 
 
+def with_quarantine(manifest: dict[str, Any], marks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The manifest with these chunks in quarantine, and no others."""
+    rest = {key: value for key, value in manifest.items() if key != QUARANTINE}
+    added = {QUARANTINE: marks} if marks else {}
+    return {**rest, **added, "fingerprint": fingerprint(manifest["shards"], marks)}
+
+
+def seal(manifest: dict[str, Any]) -> str:
+    """xxh64 over everything the manifest says, so that no edit of it goes unnoticed."""
+    content = {key: value for key, value in manifest.items() if key != SEAL}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return xxhash.xxh64_hexdigest(text.encode())
+
+
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write ``manifest.json``; a folder that has one is whole."""
-    write_atomic(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    """Write ``manifest.json``, sealed; a folder that has one is whole."""
+    sealed = {**{key: value for key, value in manifest.items() if key != SEAL}, SEAL: seal(manifest)}
+    write_atomic(folder / MANIFEST, (json.dumps(sealed, indent=1) + "\n").encode())
 
 
-def load_manifest(folder: Path) -> dict[str, Any]:
+def load_manifest(place: Place) -> dict[str, Any]:
     """Read and check ``manifest.json``.
 
     Raises:
-        DataError: not JSON, another format, fields missing or contradicting each other.
+        FileNotFoundError: there is none.
+        DataError: not JSON, another format, fields missing or contradicting each other, an edit.
     """
-    path = folder / MANIFEST
+    storage = storage_of(place)
+    path = f"{storage}/{MANIFEST}"
+    data = storage.read(MANIFEST, lambda data: _parse(data) is not None)
+    manifest = _parse(data)
+    if (
+        isinstance(manifest, dict)
+        and isinstance(manifest.get("format"), str)
+        and manifest["format"] != FORMAT
+    ):
+        raise DataError(
+            f"{path}: format {manifest['format']!r}, this version reads {FORMAT!r}; prepare the data again"
+        )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise DataError(
-                f"{path}: format {manifest['format']!r}, this version reads {FORMAT!r}; prepare the data again"
-            )
-        sound = manifest["fingerprint"] == fingerprint(manifest["shards"])
-        sound &= manifest["count"] == sum(shard["count"] for shard in manifest["shards"])
-        sound &= {"source", "layout", "kind", "unit"} <= manifest.keys()
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
+        sound = isinstance(manifest, dict) and _is_sound(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError):
         sound = False
     if not sound:
-        raise DataError(f"{path}: damaged; delete it and rebuild it with `cpt prep index {folder}`")
-    return manifest
+        raise DataError(f"{path}: damaged or edited; {_copy_or(storage, 'delete it and rebuild it with')}")
+    return dict(manifest)
 
 
-def load_index(folder: Path, shard: dict[str, Any]) -> Index:
+def _parse(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_sound(manifest: dict[str, Any]) -> bool:
+    shards, quarantine = manifest["shards"], manifest.get(QUARANTINE, [])
+    # Manifests from before the seal have none; then nothing may be there that they did not have.
+    sealed = manifest[SEAL] == seal(manifest) if SEAL in manifest else manifest.keys() <= _KEYS
+    chunks = {shard["name"]: shard["chunks"] for shard in shards}
+    places = [(entry["shard"], entry["chunk"]) for entry in quarantine]
+    return bool(
+        sealed
+        and manifest["fingerprint"] == fingerprint(shards, quarantine)
+        and manifest["count"] == sum(shard["count"] for shard in shards)
+        and {"source", "layout", "kind", "unit"} <= manifest.keys()
+        and len(chunks) == len(shards) > 0
+        and all(re.fullmatch(r"[^/\\\0]+\.tar", name) for name in chunks)
+        and len(set(places)) == len(places)
+        and all(0 <= chunk < chunks[shard] for shard, chunk in places)
+    )
+
+
+def load_index(place: Place, shard: dict[str, Any], cache: NodeCache | None = None) -> Index:
     """Read the .idx of a shard of the manifest.
 
     Raises:
-        DataError: the file is missing or its bytes are not those the manifest names.
+        DataError: the file is missing, its bytes are not those the manifest names, or its counts are others.
     """
-    path = index_path(folder, shard["name"])
-    cure = f"rebuild it with `cpt prep index {folder}`"
-    if not path.is_file():
-        raise DataError(f"{path}: missing; {cure}")
-    data = path.read_bytes()
-    if xxhash.xxh64_hexdigest(data) != shard["idx_xxh64"]:
-        raise DataError(f"{path}: does not match {MANIFEST}; delete it and {cure}")
-    return Index.from_bytes(data)
+    storage = storage_of(place)
+    path = f"{storage}/{index_name(shard['name'])}"
+    data = _index_bytes(storage, shard, cache)
+    if not _has_hash(data, shard):
+        raise DataError(
+            f"{path}: does not match {MANIFEST}; {_copy_or(storage, 'delete it and rebuild it with')}"
+        )
+    index = Index.from_bytes(data)
+    if (len(index.counts), int(index.counts.sum())) != (shard["chunks"], shard["count"]):
+        raise DataError(f"{path}: has other counts than {MANIFEST}; {_copy_or(storage, 'rebuild both with')}")
+    return index
+
+
+def _index_bytes(storage: Storage, shard: dict[str, Any], cache: NodeCache | None) -> bytes:
+    key = f"indexes/{shard['idx_xxh64']}"
+    if cache and (kept := cache.get(key, lambda data: _has_hash(data, shard))):
+        return kept
+    name = index_name(shard["name"])
+    try:
+        data = storage.read(name, lambda data: _has_hash(data, shard))
+    except FileNotFoundError:
+        raise DataError(f"{storage}/{name}: missing; {_copy_or(storage, 'rebuild it with')}") from None
+    if cache and _has_hash(data, shard):
+        cache.put(key, data)
+    return data
+
+
+def _has_hash(data: bytes, shard: dict[str, Any]) -> bool:
+    return bool(xxhash.xxh64_hexdigest(data) == shard["idx_xxh64"])
+
+
+def _copy_or(storage: Storage, act: str) -> str:
+    """The cure; the index of a remote folder is made where it comes from."""
+    return f"{act} `cpt prep index {storage}`" if storage.local else "copy the folder there again"
 
 
 def index_path(folder: Path, shard_name: str) -> Path:
-    """The sidecar's path: ``code-00000.tar`` has ``code-00000.idx``."""
-    return folder / (shard_name.removesuffix(".tar") + ".idx")
+    """The sidecar's path."""
+    return folder / index_name(shard_name)
+
+
+def index_name(shard_name: str) -> str:
+    """The sidecar's name: ``code-00000.tar`` has ``code-00000.idx``."""
+    return shard_name.removesuffix(".tar") + ".idx"

@@ -11,61 +11,99 @@ import numpy as np
 import xxhash
 import zstandard
 
+from data_prep.cache import NodeCache, cache_from_environment
 from data_prep.errors import CorruptChunk, DataError
 from data_prep.shards.classic import classic_records, index_folder
-from data_prep.shards.index import CHUNKED, MANIFEST, Index, load_index, load_manifest
-from data_prep.shards.write import WRITING
+from data_prep.shards.files import check_files, check_ranges
+from data_prep.shards.index import CHUNKED, MANIFEST, QUARANTINE, Index, load_index, load_manifest
+from data_prep.shards.staging import WRITING
 from data_prep.split import SPLITS
+from data_prep.storage import Place, Storage, storage_of
 
 
 class PairShards:
     """The records of one folder; can be pickled and used after a fork (no file stays open).
 
+    What is in quarantine is not there: not in the counts, the lengths, the hashes nor the chunks.
+
     Attributes:
-        folder: The folder.
+        folder: Where it lies: a path, or an address without its credentials.
         source: The corpus' name.
-        fingerprint: Hex; changes with the data and with its order.
+        fingerprint: Hex; changes with the data, with its order and with what is in quarantine.
         count: Number of records.
         unit: What ``lengths`` counts: "chars" or "tokens".
         kind: What a record holds: "text".
         chunk_counts: int64 (n_chunks,).
         lengths: uint32 (count, 2), of x and y.
         hashes: uint64 (count, 3), xxh64 of x, of y and of the document's name.
+        left_out: Records in quarantine.
+        numbers: int64 (n_chunks,), of each chunk in its shard.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], indexes: list[Index]) -> None:
-        self.folder = folder
+    def __init__(
+        self, place: Place, manifest: dict[str, Any], indexes: list[Index], cache: NodeCache | None = None
+    ) -> None:
+        self._storage = storage_of(place)
+        self._cache = cache
+        self.folder: Path | str = self._storage.local or str(self._storage)
         self.manifest = manifest
         self.source: str = manifest["source"]
         self.fingerprint: str = manifest["fingerprint"]
-        self.count: int = manifest["count"]
         self.unit: str = manifest["unit"]
         self.kind: str = manifest["kind"]
         self.layout: str = manifest["layout"]
-        self.chunk_counts = np.concatenate([index.counts for index in indexes])
-        self.lengths = np.concatenate([index.lengths for index in indexes])
-        self.hashes = np.concatenate([index.hashes for index in indexes])
         self._names: list[str] = [shard["name"] for shard in manifest["shards"]]
-        self._shard = np.repeat(np.arange(len(indexes)), [len(index.counts) for index in indexes])
-        self._offsets = np.concatenate([index.offsets for index in indexes])
-        self._sizes = np.concatenate([index.sizes for index in indexes])
-        self._xxh64 = np.concatenate([index.xxh64 for index in indexes])
+        sizes = [len(index.counts) for index in indexes]
+        shard, number = (
+            np.repeat(np.arange(len(indexes)), sizes),
+            np.concatenate([np.arange(n) for n in sizes]),
+        )
+        counts = np.concatenate([index.counts for index in indexes])
+        kept = _kept(self._names, shard, number, manifest.get(QUARANTINE, []))  # (n_chunks with all,)
+        rows = np.repeat(kept, counts)
+        self._shard, self.numbers, self.chunk_counts = shard[kept], number[kept], counts[kept]
+        self._offsets = np.concatenate([index.offsets for index in indexes])[kept]
+        self._sizes = np.concatenate([index.sizes for index in indexes])[kept]
+        self._xxh64 = np.concatenate([index.xxh64 for index in indexes])[kept]
+        self.lengths = np.concatenate([index.lengths for index in indexes])[rows]
+        self.hashes = np.concatenate([index.hashes for index in indexes])[rows]
+        self.count = int(self.chunk_counts.sum())
+        self.left_out: int = manifest["count"] - self.count
 
     @classmethod
-    def open(cls, folder: Path | str) -> PairShards:
+    def open(cls, folder: Place, cache: NodeCache | None = None) -> PairShards:
         """Open a folder; classic WebDataset tars without a manifest are indexed now.
+
+        Args:
+            folder: A path, an address that fsspec knows (``https://...``, ``s3://...``), or a storage.
+            cache: Keeps what comes from an address; by default the one that ``CPT_CACHE`` names, if any.
 
         Raises:
             DataError: no shards, an unfinished folder, a missing or cut shard, an index that does not fit.
         """
-        folder = Path(folder)
-        if not (folder / MANIFEST).exists():
-            refuse_unfinished(folder)
-            manifest, indexes = index_folder(folder)
-            return cls(folder, manifest, indexes)
-        manifest = load_manifest(folder)
-        check_files(folder, manifest)
-        return cls(folder, manifest, [load_index(folder, shard) for shard in manifest["shards"]])
+        storage = storage_of(folder)
+        if storage.local is None:
+            return cls._open_remote(storage, cache or cache_from_environment())
+        try:
+            manifest = load_manifest(storage)
+        except FileNotFoundError:
+            refuse_unfinished(storage.local)
+            return cls(storage, *index_folder(storage.local))
+        indexes = [load_index(storage, shard) for shard in manifest["shards"]]
+        check_files(storage.local, manifest, indexes)
+        return cls(storage, manifest, indexes)
+
+    @classmethod
+    def _open_remote(cls, storage: Storage, cache: NodeCache | None) -> PairShards:
+        try:
+            manifest = load_manifest(storage)
+        except FileNotFoundError:
+            raise DataError(
+                f"{storage}: no {MANIFEST} there; copy a folder that `cpt prep` made, or indexed, whole"
+            ) from None
+        check_ranges(storage, manifest)
+        indexes = [load_index(storage, shard, cache) for shard in manifest["shards"]]
+        return cls(storage, manifest, indexes, cache)
 
     def __len__(self) -> int:
         return self.count
@@ -79,10 +117,11 @@ class PairShards:
 
         Raises:
             CorruptChunk: size or hash differ from the index, or the bytes do not decode.
+            DataError: the shard cannot be read, or a remote one not within its tries.
         """
         name = self._names[self._shard[i]]
         data = self._read_bytes(i, name)
-        if len(data) != self._sizes[i] or xxhash.xxh64_intdigest(data) != int(self._xxh64[i]):
+        if not self._is_good(i, data):
             self._corrupt(i, name, "its bytes are not those that were written")
         try:
             records = (
@@ -95,16 +134,46 @@ class PairShards:
         return records
 
     def _read_bytes(self, i: int, name: str) -> bytes:
+        key = f"{self.fingerprint}/{name}-{self.numbers[i]:06d}-{self._xxh64[i]:016x}"
+        if self._cache and (kept := self._cache.get(key, lambda data: self._is_good(i, data))):
+            return kept
+        offset, size = int(self._offsets[i]), int(self._sizes[i])
         try:
-            with open(self.folder / name, "rb") as file:
-                file.seek(int(self._offsets[i]))
-                return file.read(int(self._sizes[i]))
-        except OSError as error:
-            raise DataError(f"{self.folder / name}: cannot be read ({error.strerror})") from None
+            data = self._storage.read_range(name, offset, size, lambda data: self._is_good(i, data))
+        except FileNotFoundError:
+            raise DataError(f"{self.folder}/{name}: missing; copy or prepare it again") from None
+        if self._cache and self._is_good(i, data):
+            self._cache.put(key, data)
+        return data
+
+    def _is_good(self, i: int, data: bytes) -> bool:
+        return len(data) == self._sizes[i] and xxhash.xxh64_intdigest(data) == int(self._xxh64[i])
 
     def _corrupt(self, i: int, name: str, what: str) -> NoReturn:
-        cure = f"`cpt prep verify {self.folder}` lists all damage; prepare or copy the shard again"
-        raise CorruptChunk(name, i, f"{self.folder / name}: chunk {i}: {what}; {cure}")
+        number = int(self.numbers[i])
+        where = f"{self.folder}/{name}: chunk {number} (at byte {self._offsets[i]})"
+        command = quarantine_command(self._storage, name, number)
+        cure = f"copy or prepare the shard again, or leave the chunk out: {command}"
+        raise CorruptChunk(name, i, f"{where}: {what}; {cure}", number, command)
+
+
+def _kept(
+    names: list[str], shard: np.ndarray, number: np.ndarray, quarantine: list[dict[str, Any]]
+) -> np.ndarray:
+    """Which chunks are not in quarantine, bool ``(n_chunks,)``."""
+    kept = np.ones(len(shard), dtype=bool)
+    for entry in quarantine:
+        kept[(shard == names.index(entry["shard"])) & (number == entry["chunk"])] = False
+    return kept
+
+
+def quarantine_command(storage: Storage, shard: str, number: int) -> str:
+    """What to type to leave a chunk out; a remote folder's manifest is written where it was made."""
+    if storage.local is None:
+        return (
+            f"`cpt prep quarantine DIR {shard} {number}` where it was copied from, then copy {MANIFEST} there"
+        )
+    return f"`cpt prep quarantine {storage} {shard} {number}`"
 
 
 def decode_chunk(data: bytes) -> list[dict[str, Any]]:
@@ -113,39 +182,33 @@ def decode_chunk(data: bytes) -> list[dict[str, Any]]:
     return records
 
 
-def open_splits(folder: Path | str) -> dict[str, PairShards]:
+def open_splits(folder: Place, cache: NodeCache | None = None) -> dict[str, PairShards]:
     """Open ``folder/train``, ``folder/validation`` and ``folder/test``, as many as there are.
+
+    Args:
+        folder, cache: as in :meth:`PairShards.open`.
 
     Raises:
         DataError: none of them is there, or one of them cannot be opened.
     """
-    folder = Path(folder)
-    found = {name: PairShards.open(folder / name) for name in SPLITS if (folder / name).is_dir()}
-    if not found:
+    storage = storage_of(folder)
+    there = [name for name in SPLITS if is_there(storage.below(name))]
+    if not there:
         raise DataError(
-            f"{folder}: no {', '.join(SPLITS)} folder inside; `cpt prep code|text|pairs --out` makes them"
+            f"{storage}: no {', '.join(SPLITS)} folder inside; `cpt prep code|text|pairs --out` makes them"
         )
-    return found
+    return {name: PairShards.open(storage.below(name), cache) for name in there}
 
 
-def check_files(folder: Path, manifest: dict[str, Any]) -> None:
-    """Check that the tars in the folder are those of the manifest, by name and size.
-
-    Raises:
-        DataError: naming the first tar that is missing, of another size or not listed.
-    """
-    names = {shard["name"] for shard in manifest["shards"]}
-    for shard in manifest["shards"]:
-        path = folder / shard["name"]
-        if not path.is_file():
-            raise DataError(f"{path}: missing, but listed in {MANIFEST}; copy or prepare it again")
-        if path.stat().st_size != shard["bytes"]:
-            sizes = f"{path.stat().st_size} bytes instead of {shard['bytes']}"
-            raise DataError(f"{path}: {sizes}; the shard was cut or replaced; copy or prepare it again")
-    if unlisted := sorted(path.name for path in folder.glob("*.tar") if path.name not in names):
-        raise DataError(
-            f"{folder / unlisted[0]}: not listed in {MANIFEST}; delete the manifest and run `cpt prep index {folder}`"
-        )
+def is_there(storage: Storage) -> bool:
+    """A remote folder is there if it has a manifest: not every server lists its folders."""
+    if storage.local is not None:
+        return storage.local.is_dir()
+    try:
+        storage.read(MANIFEST)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def refuse_unfinished(folder: Path) -> None:

@@ -14,11 +14,13 @@ from data_prep.shards.classic import index_folder
 from data_prep.shards.index import (
     CHUNKED,
     MANIFEST,
+    QUARANTINE,
     Index,
     IndexBuilder,
     load_manifest,
     make_manifest,
     save_index,
+    with_quarantine,
     write_manifest,
 )
 from data_prep.shards.read import decode_chunk, refuse_unfinished
@@ -39,6 +41,7 @@ def rebuild_index(folder: Path | str) -> dict[str, Any]:
     refuse_unfinished(folder)
     paths = sorted(folder.glob("*.tar"))
     if not paths or not _is_chunked(paths[0]):
+        _refuse_quarantine(folder)
         return index_folder(folder)[0]
     known = load_manifest(folder) if (folder / MANIFEST).exists() else None
     found = [(path, _index_shard(path)) for path in paths]
@@ -48,8 +51,19 @@ def rebuild_index(folder: Path | str) -> dict[str, Any]:
         )
     source = known["source"] if known else paths[0].stem.rpartition("-")[0]
     manifest = make_manifest(source, CHUNKED, [save_index(path, *shard) for path, shard in found])
+    manifest = with_quarantine(manifest, known.get(QUARANTINE, []) if known else [])
     write_manifest(folder, manifest)
     return manifest
+
+
+def _refuse_quarantine(folder: Path) -> None:
+    """A new index of classic tars would take whatever the bytes in quarantine are now for good."""
+    try:
+        marked = QUARANTINE in load_manifest(folder)
+    except (FileNotFoundError, DataError):
+        return
+    if marked:
+        raise DataError(f"{folder}: has chunks in quarantine; replace the tars and delete {MANIFEST} first")
 
 
 def _is_chunked(path: Path) -> bool:

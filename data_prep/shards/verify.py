@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,91 +11,127 @@ import xxhash
 
 from data_prep.errors import DataError
 from data_prep.pairs import Pair
-from data_prep.shards.index import MANIFEST, Index, IndexBuilder, load_index, load_manifest
-from data_prep.shards.read import PairShards, check_files
+from data_prep.shards.files import quarantined, unlisted_tars
+from data_prep.shards.index import (
+    QUARANTINE,
+    Index,
+    IndexBuilder,
+    index_name,
+    load_index,
+    load_manifest,
+)
+from data_prep.shards.read import PairShards, quarantine_command
+from data_prep.shards.staging import STAGED, WRITING
 from data_prep.shards.tar import scan
+from data_prep.storage import Place, Storage, storage_of
 
 
-def verify_shards(folder: Path | str, on_chunk: Callable[[], object] = lambda: None) -> list[str]:
+def verify_shards(place: Place, on_chunk: Callable[[], object] = lambda: None) -> list[str]:
     """Read the whole folder; an empty list means that every byte is as it was written.
 
+    Of a shard with chunks in quarantine the other chunks are checked, and nothing between them.
+
     Args:
-        folder: A folder of shards.
+        place: A folder of shards.
         on_chunk: Called after each chunk, for a progress bar.
 
     Raises:
         DataError: nothing can be checked: no shards, an unfinished folder, a damaged manifest.
     """
-    folder = Path(folder)
-    if not (folder / MANIFEST).exists():
-        PairShards.open(folder)  # indexes classic tars (and reads all of them), or says what is wrong
-    manifest = load_manifest(folder)
-    problems: list[str] = []
-    for number, shard in enumerate(manifest["shards"]):
-        first_chunk = sum(other["chunks"] for other in manifest["shards"][:number])
-        problems += _verify_shard(folder, manifest, shard, first_chunk, on_chunk)
+    storage = storage_of(place)
     try:
-        check_files(folder, manifest)
-    except DataError as error:
-        problems += [str(error)] if not problems else []
-    return problems
+        manifest = load_manifest(storage)
+    except FileNotFoundError:
+        manifest = PairShards.open(storage).manifest  # indexes classic tars, or says what is wrong
+        if storage.local is None or not (storage.local / index_name(manifest["shards"][0]["name"])).exists():
+            return []  # a folder that cannot be written: every byte was read just now
+    problems: list[str] = []
+    for shard in manifest["shards"]:
+        problems += _verify_shard(storage, manifest, shard, on_chunk)
+    return problems + (_strangers(storage.local, manifest) if storage.local else [])
 
 
 def _verify_shard(
-    folder: Path, manifest: dict[str, Any], shard: dict[str, Any], first: int, on_chunk: Callable[[], object]
+    storage: Storage, manifest: dict[str, Any], shard: dict[str, Any], on_chunk: Callable[[], object]
 ) -> list[str]:
-    path = folder / shard["name"]
+    path = f"{storage}/{shard['name']}"
+    out = quarantined(manifest, shard)
+    alone = {**manifest, "shards": [shard], "count": shard["count"], QUARANTINE: out}
     try:
-        index = load_index(folder, shard)
-        digest, size = _file_hash(path)
-    except (DataError, OSError) as error:
-        missing = isinstance(error, OSError)
-        return [f"{path}: missing or unreadable; copy or prepare it again" if missing else str(error)]
-    problems = [] if size == shard["bytes"] else [f"{path}: {size} bytes instead of {shard['bytes']}"]
-    problems += _verify_chunks(
-        PairShards(folder, {**manifest, "shards": [shard]}, [index]), index, first, on_chunk
+        index = load_index(storage, shard)
+        digest, size = ("", 0) if out else _file_hash(storage, shard["name"])
+    except FileNotFoundError:
+        return [f"{path}: missing or unreadable; copy or prepare it again"]
+    except DataError as error:
+        return [str(error)]
+    problems = (
+        [f"{path}: {size} bytes instead of {shard['bytes']}"] if size != shard["bytes"] and not out else []
     )
-    problems += _verify_headers(path)
-    if digest != shard["xxh64"] and not problems:
-        problems.append(
-            f"{path}: bytes between the chunks differ (headers or padding); the records are sound"
-        )
-    return problems
+    problems += _verify_chunks(storage, PairShards(storage, alone, [index]), index, on_chunk)
+    if out or digest == shard["xxh64"]:
+        return problems
+    problems += _verify_headers(storage, shard["name"])
+    return problems or [
+        f"{path}: bytes between the chunks differ (headers or padding); the records are sound; copy it again"
+    ]
 
 
 def _verify_chunks(
-    shards: PairShards, index: Index, first: int, on_chunk: Callable[[], object]
+    storage: Storage, shards: PairShards, index: Index, on_chunk: Callable[[], object]
 ) -> Iterator[str]:
-    ends = np.cumsum(index.counts)
-    for chunk, end in enumerate(ends):
-        path = shards.folder / shards.manifest["shards"][0]["name"]
-        where = f"{path}: chunk {first + chunk}"
+    name = shards.manifest["shards"][0]["name"]
+    ends = np.cumsum(shards.chunk_counts)
+    for chunk, (count, end) in enumerate(zip(shards.chunk_counts.tolist(), ends.tolist(), strict=True)):
+        number = shards.numbers[chunk]
+        where = f"{storage}/{name}: chunk {number}"
         try:
             pairs = [Pair.from_dict(record, where) for record in shards.read_chunk(chunk)]
         except DataError:
-            yield f"{where} ({index.counts[chunk]} records at byte {index.offsets[chunk]}): damaged"
+            cure = f"leave it out: {quarantine_command(storage, name, int(number))}"
+            yield f"{where} ({count} records at byte {index.offsets[number]}): damaged; {cure}"
         else:
-            again = IndexBuilder()
-            again.add(0, b"", pairs)
-            rows = slice(end - index.counts[chunk], end)
-            if not np.array_equal(again.build().hashes, index.hashes[rows]):
+            if not _is_indexed(pairs, shards, slice(end - count, end)):
                 yield f"{where}: its records are not those of the index"
         on_chunk()
 
 
-def _verify_headers(path: Path) -> list[str]:
+def _is_indexed(pairs: list[Pair], shards: PairShards, rows: slice) -> bool:
+    builder = IndexBuilder()
+    builder.add(0, b"", pairs)
+    again = builder.build()
+    lengths = shards.unit != "chars" or np.array_equal(again.lengths, shards.lengths[rows])
+    return lengths and np.array_equal(again.hashes, shards.hashes[rows])
+
+
+def _strangers(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Files that belong to nothing: somebody's tars, indexes without a tar, what a stopped run left."""
+    problems = [f"{path}: not listed in manifest.json" for path in unlisted_tars(folder, manifest)]
+    indexes = {index_name(shard["name"]) for shard in manifest["shards"]}
+    problems += [
+        f"{path}: belongs to no shard of manifest.json; delete it"
+        for path in sorted(folder.glob("*.idx"))
+        if path.name not in indexes
+    ]
+    if (folder / WRITING).exists():
+        problems.append(f"{folder / WRITING}: a run that writes here is at work or was stopped; run it again")
+    left = [*sorted(folder.glob(".*.tmp")), *sorted(folder.glob(STAGED))]
+    return problems + [f"{path}: left by a run that was stopped; delete it" for path in left]
+
+
+def _verify_headers(storage: Storage, name: str) -> list[str]:
     try:
-        with open(path, "rb") as file:
-            for _ in scan(file, str(path)):
+        with storage.open(name) as file:
+            for _ in scan(file, f"{storage}/{name}"):
                 pass
     except DataError as error:
         return [str(error)]
     return []
 
 
-def _file_hash(path: Path) -> tuple[str, int]:
-    digest = xxhash.xxh64()
-    with open(path, "rb") as file:
+def _file_hash(storage: Storage, name: str) -> tuple[str, int]:
+    digest, size = xxhash.xxh64(), 0
+    with storage.open(name) as file:
         while block := file.read(1 << 20):
             digest.update(block)
-        return digest.hexdigest(), os.fstat(file.fileno()).st_size
+            size += len(block)
+    return digest.hexdigest(), size

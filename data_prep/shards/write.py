@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,19 @@ import xxhash
 import zstandard
 
 from data_prep.errors import DataError
-from data_prep.files import atomic_file, sync_folder, write_atomic
+from data_prep.files import atomic_file
 from data_prep.pairs import Pair
 from data_prep.shards.index import (
     CHUNKED,
-    MANIFEST,
     IndexBuilder,
     load_manifest,
     make_manifest,
     save_index,
     write_manifest,
 )
+from data_prep.shards.staging import WRITING, is_finished, publish, staging
 from data_prep.shards.tar import END, make_header, padded
 
-# Present from a writer's first act to its last, in all folders of a set of splits: with it and without a
-# manifest, a folder is unfinished; with both, the set may be.
-WRITING = ".writing"
 RECORDS_PER_CHUNK = 512
 SHARD_BYTES = 128 << 20
 
@@ -45,7 +41,8 @@ def write_shards(
 ) -> dict[str, Any]:
     """Write ``pairs``, in their order, to ``folder`` and return the manifest.
 
-    Equal pairs give equal bytes. Killed at any moment, no manifest is left, and a second call starts anew.
+    Equal pairs give equal bytes. Killed at any moment, no manifest is left (or the former shards, whole), and a
+    second call starts anew.
 
     Args:
         folder: Made if needed; must not hold tars of somebody else.
@@ -53,16 +50,17 @@ def write_shards(
         source: The corpus' name, part of the shards' names: letters, digits, ``-`` and ``_``.
         records_per_chunk: Records in one member: the unit of reading, of shuffling and of damage.
         shard_bytes: A tar is closed when it has grown past this many bytes.
-        overwrite: Replace the finished shards in ``folder``.
+        overwrite: Replace the finished shards in ``folder``, once the new ones are complete.
 
     Raises:
-        DataError: the folder is finished already (and not ``overwrite``), the name is bad, there are no pairs.
+        DataError: the folder is finished already (and not ``overwrite``), the name is bad, there are no pairs,
+            the disk is full.
     """
     _check_name(source)
     check_target(folder, overwrite=overwrite)
-    _clear(folder)
-    manifest = _fill(folder, pairs, source, records_per_chunk, shard_bytes)
-    (folder / WRITING).unlink()
+    with staging(folder, [folder]) as staged:
+        manifest = _fill(staged / source, pairs, source, records_per_chunk, shard_bytes)
+    publish(staged, {folder: staged / source})
     return manifest
 
 
@@ -74,13 +72,15 @@ def _check_name(source: str) -> None:
 def _fill(
     folder: Path, pairs: Iterable[Pair], source: str, records_per_chunk: int, shard_bytes: int
 ) -> dict[str, Any]:
+    folder.mkdir()
     chunks = _chunks(pairs, records_per_chunk)
     shards: list[dict[str, Any]] = []
     for first in chunks:
         name = f"{source}-{len(shards):05d}.tar"
         shards.append(_write_shard(folder / name, first, chunks, shard_bytes))
     if not shards:
-        raise DataError(f"{folder}: no pairs to write: nothing was found, or all of it was filtered out")
+        where = folder.parent.parent  # not the hidden folder
+        raise DataError(f"{where}: no pairs to write: nothing was found, or all of it was filtered out")
     manifest = make_manifest(source, CHUNKED, shards)
     write_manifest(folder, manifest)
     return manifest
@@ -91,9 +91,9 @@ def write_splits(
 ) -> dict[str, dict[str, Any]]:
     """Write ``out/train``, ``out/validation`` and ``out/test`` and return the manifests of those with pairs.
 
-    Each split is written in the order of the ids' hashes: neighbours in a chunk come from anywhere. All folders
-    are marked unfinished before the first shard is written, the training split is finished last: killed at any
-    moment, no set of splits is left that would be taken for whole.
+    Each split is written in the order of the ids' hashes: neighbours in a chunk come from anywhere. The training
+    split is finished last: killed at any moment, no set of splits is left that would be taken for whole, other
+    than the former one.
 
     Raises:
         DataError: as write_shards does, for any split.
@@ -101,20 +101,23 @@ def write_splits(
     _check_name(source)
     for name in splits:
         check_target(out / name, overwrite=overwrite)
-    for name in splits:
-        _clear(out / name)
+    names = sorted(splits, key=lambda name: (name != "train", name))
+    new: dict[Path, Path | None] = {}
     manifests = {}
-    for name in sorted(splits, key=lambda name: (name == "train", bool(splits[name]), name)):
-        if not splits[name] and name != "train":
-            (out / name / WRITING).unlink()
-            with suppress(OSError):  # somebody's own files may lie there
-                (out / name).rmdir()
-            continue
-        pairs = sorted(splits[name], key=lambda pair: (xxhash.xxh64_intdigest(pair.id.encode()), pair.id))
-        manifests[name] = _fill(out / name, pairs, source, RECORDS_PER_CHUNK, SHARD_BYTES)
-    for name in manifests:
-        (out / name / WRITING).unlink()
+    with staging(out, [out / name for name in names]) as staged:
+        for name in names:
+            wanted = splits[name] or name == "train"
+            new[out / name] = staged / name if wanted else None
+            if wanted:
+                manifests[name] = _fill(
+                    staged / name, _by_hash(splits[name]), source, RECORDS_PER_CHUNK, SHARD_BYTES
+                )
+    publish(staged, new)
     return manifests
+
+
+def _by_hash(pairs: list[Pair]) -> list[Pair]:
+    return sorted(pairs, key=lambda pair: (xxhash.xxh64_intdigest(pair.id.encode()), pair.id))
 
 
 def check_target(folder: Path, *, overwrite: bool) -> None:
@@ -126,26 +129,12 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: is a file; name a folder")
     stopped = (folder / WRITING).exists()  # leftovers, even if this one of several splits was finished
-    finished = (folder / MANIFEST).exists() and not stopped
+    finished = is_finished(folder)
     if finished and not overwrite:
         raise DataError(f"{folder}: holds finished shards; name another folder or add --overwrite")
     ours = stopped or (finished and _is_chunked(folder))
     if not ours and any(folder.glob("*.tar")):
         raise DataError(f"{folder}: holds tars that were not written by `cpt prep`; name another folder")
-
-
-def _clear(folder: Path) -> None:
-    """Mark ``folder`` unfinished and remove what a former writer left in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / WRITING, b"")
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
-    (folder / MANIFEST).unlink(missing_ok=True)
-    sync_folder(folder)  # the manifest is gone for good before the first shard goes
-    for path in list(folder.iterdir()):
-        if re.fullmatch(r".+-\d{5}\.(tar|idx)|\..+\.\d+\.tmp", path.name):
-            path.unlink()
 
 
 def _is_chunked(folder: Path) -> bool:

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import pytest
 import xxhash
 import zstandard
 
+from data_prep.cache import DEFAULT_GIB
+from data_prep.errors import DataError
 from data_prep.pairs import FIELDS, Pair
+from data_prep.shards import PairShards, quarantine_chunks
 from data_prep.shards.index import _COLUMNS, FORMAT
 from data_prep.shards.write import RECORDS_PER_CHUNK, SHARD_BYTES
 
@@ -45,6 +49,9 @@ def test_the_tables_are_complete(shards: Path) -> None:
     assert [name for name, _ in table("column")] == list(index)[1:]
     assert [name for name, _ in table("key")] == list(manifest)
     assert [name for name, _ in table("key of a shard")] == list(manifest["shards"][0])
+    marked = quarantine_chunks(shards, "unit-00000.tar", [1])
+    assert [name for name, _ in table("key of a mark")] == list(marked["quarantine"][0])
+    assert f"{DEFAULT_GIB:.0f}" in TEXT
     assert FORMAT in TEXT
     assert f"array of records: {RECORDS_PER_CHUNK}" in TEXT
     assert f"{SHARD_BYTES >> 20} MiB" in TEXT
@@ -68,3 +75,27 @@ def test_tar_and_fingerprint_are_as_described(shards: Path) -> None:
         ] * 2
         assert len(data) == last.offset_data + -(-last.size // 512) * 512 + 1024
     assert manifest["fingerprint"] == xxhash.xxh64_hexdigest(lines.encode())
+
+
+def test_the_seal_and_the_marks_are_as_described(shards: Path) -> None:
+    for marks in ("", "quarantine unit-00001.tar 0\nquarantine unit-00001.tar 1\n"):
+        if marks:
+            quarantine_chunks(shards, "unit-00001.tar", [1, 0])
+        manifest = json.loads((shards / "manifest.json").read_text())
+        seal = manifest.pop("manifest_xxh64")
+        assert seal == xxhash.xxh64_hexdigest(
+            json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+        )
+        lines = [f"{s['name']} {s['count']} {s['xxh64']} {s['idx_xxh64']}\n" for s in manifest["shards"]]
+        assert manifest["fingerprint"] == xxhash.xxh64_hexdigest(("".join(lines) + marks).encode())
+
+
+def test_a_manifest_from_before_the_seal_is_read(shards: Path) -> None:
+    path = shards / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["manifest_xxh64"]
+    path.write_text(json.dumps(manifest))
+    assert PairShards.open(shards).count == 220
+    path.write_text(json.dumps({**manifest, "other": 1}))
+    with pytest.raises(DataError, match=r"manifest\.json: damaged or edited"):
+        PairShards.open(shards)

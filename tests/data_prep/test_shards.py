@@ -76,7 +76,9 @@ def test_a_plain_tar_reader_finds_the_records(shards: Path, make_pairs: MakePair
 def test_the_format_is_frozen(shards: Path) -> None:
     manifest = json.loads((shards / "manifest.json").read_text())
     assert manifest["format"] == FORMAT == "cpt-shards-1"
-    assert set(manifest) == {"format", "source", "layout", "kind", "unit", "count", "shards", "fingerprint"}
+    assert set(manifest) == {
+        "format", "source", "layout", "kind", "unit", "count", "shards", "fingerprint", "manifest_xxh64",
+    }  # fmt: skip
     assert set(manifest["shards"][0]) == {"name", "bytes", "count", "chunks", "xxh64", "idx_xxh64"}
     index = msgpack.unpackb(zstandard.ZstdDecompressor().decompress((shards / "unit-00000.idx").read_bytes()))
     assert set(index) == {"format", "offsets", "sizes", "counts", "xxh64", "lengths", "hashes"}

@@ -40,7 +40,7 @@ def test_a_shard_cut_in_half(shards: Path) -> None:
         PairShards.open(shards)
     assert re.search(r"unit-00001\.tar: \d+ bytes instead of \d+; the shard was cut", one_line(caught.value))
     problems = "\n".join(verify_shards(shards))
-    assert "unit-00001.tar: chunk 3 (40 records at byte" in problems
+    assert "unit-00001.tar: chunk 1 (40 records at byte" in problems
     assert "unit-00001.tar: the file ends early" in problems
     assert "unit-00000" not in problems
     assert "unit-00002" not in problems
@@ -56,10 +56,12 @@ def test_a_flipped_byte_in_the_data(shards: Path) -> None:
     with pytest.raises(CorruptChunk) as caught:
         opened.read_chunk(2)
     assert (caught.value.shard, caught.value.chunk) == ("unit-00001.tar", 2)
-    assert "cpt prep verify" in one_line(caught.value)
-    assert [problem.split(" (")[0] for problem in verify_shards(shards)] == [
-        f"{shards}/unit-00001.tar: chunk 2"
-    ]
+    command = f"`cpt prep quarantine {shards} unit-00001.tar 0`"
+    assert (caught.value.number, caught.value.cure) == (0, command)
+    assert one_line(caught.value).endswith(command)
+    (problem,) = verify_shards(shards)
+    assert problem.startswith(f"{shards}/unit-00001.tar: chunk 0 (40 records at byte")
+    assert problem.endswith(command)
     with pytest.raises(DataError, match=r"unit-00001\.tar: chunk 0: damaged"):
         rebuild_index(shards)
 
@@ -118,7 +120,7 @@ def test_swapped_shards(shards: Path) -> None:
     assert "unit-00000.tar" in one_line(caught.value)
     problems = "\n".join(verify_shards(shards))
     assert "unit-00000.tar: chunk 0" in problems
-    assert "unit-00001.tar: chunk 2" in problems
+    assert "unit-00001.tar: chunk 0" in problems
 
 
 def test_swapped_shards_of_equal_size(shards: Path) -> None:
