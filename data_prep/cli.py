@@ -110,16 +110,52 @@ def _add_code(commands: Any) -> None:
 
 def _add_text(commands: Any) -> None:
     parser = _leaf(
-        commands, "text", "neighbouring pieces of text out of .txt, .md, .rst and .jsonl documents"
+        commands,
+        "text",
+        "neighbouring pieces of text out of .txt, .md, .rst, .jsonl (each also .gz or .zst), .parquet, .warc and .wet",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="documents, or folders of them")
     _add_output(parser, "document")
+    _add_reading(parser)
+    _add_pieces(parser)
+    parser.add_argument(
+        "--processes",
+        type=_positive,
+        default=2,
+        metavar="N",
+        help="worker processes, each with a file at a time, whose pairs wait in $TMPDIR; the result is the same for any N (default: %(default)s)",
+    )
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--text-field",
+        default="text",
+        metavar="NAME",
+        help="where a row of .jsonl or .parquet has its text (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--on-bad-row",
+        choices=("stop", "skip"),
+        default="stop",
+        help="a row without text, or that is no JSON: stop there, or count it and name the first ones (default: %(default)s)",
+    )
+
+
+def _add_pieces(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--piece-chars",
         type=int,
         default=800,
         metavar="N",
         help="a piece has up to N characters (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min-piece-chars",
+        type=int,
+        default=100,
+        metavar="N",
+        help="a shorter piece, at a document's end, is dropped (default: %(default)s)",
     )
     parser.add_argument(
         "--gap",
@@ -129,10 +165,21 @@ def _add_text(commands: Any) -> None:
         help="pieces left out between x and y (default: %(default)s)",
     )
     parser.add_argument(
-        "--text-field",
-        default="text",
-        metavar="NAME",
-        help="where a .jsonl row has its text (default: %(default)s)",
+        "--max-gap",
+        type=int,
+        metavar="N",
+        help="draw the gap between --gap and N, by the hash of document and place (default: always --gap)",
+    )
+    parser.add_argument(
+        "--overlapping",
+        action="store_true",
+        help="every piece is the x of a pair and the y of another (default: each is used once)",
+    )
+    parser.add_argument(
+        "--pairs-per-document",
+        type=_positive,
+        metavar="N",
+        help="at most N pairs of a document, evenly spread over it (default: all)",
     )
 
 

@@ -48,18 +48,25 @@ def code(args: argparse.Namespace) -> int:
 
 def text(args: argparse.Namespace) -> int:
     """Cut documents into neighbouring pieces; split by document."""
-    from data_prep.documents import find_documents, read_documents
-    from data_prep.text import TextRules, mine_text
+    from data_prep.documents import find_documents
+    from data_prep.readers import ReadRules
+    from data_prep.text import TextRules
+    from data_prep.text_files import mine_files
 
     _check_out(args)
-    report, rules, files = (
-        Report(),
-        TextRules(piece_chars=args.piece_chars, gap=args.gap),
-        find_documents(args.paths),
+    report, files = Report(), find_documents(args.paths)
+    reading = ReadRules(text_field=args.text_field, on_bad_row=args.on_bad_row)
+    rules = TextRules(
+        piece_chars=args.piece_chars,
+        min_piece_chars=args.min_piece_chars,
+        gap=args.gap,
+        max_gap=args.max_gap,
+        overlapping=args.overlapping,
+        pairs_per_document=args.pairs_per_document,
     )
+    options = {"reading": reading, "rules": rules, "processes": args.processes}
     with _bar(total=len(files), unit=" files", desc="cutting") as bar:
-        documents = read_documents(files, report, text_field=args.text_field, on_file=bar.update)
-        pairs = list(mine_text(documents, rules, report))
+        pairs = list(mine_files(files, report, on_file=bar.update, **options))
     return _publish(args, drop_duplicates(_split(args, pairs, "document"), report), report, "text")
 
 

@@ -1,27 +1,16 @@
-"""Reads text documents: .txt, .md and .rst files, and the rows of .jsonl files."""
+"""Finds the files of documents under given folders, and reads them in order."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import DataError
+from data_prep.readers import READERS, Document, ReadRules, Source, kind_of, read
 from data_prep.report import Report
 
-SUFFIXES = (".txt", ".md", ".rst", ".jsonl")
-
-
-@dataclass(slots=True)
-class Document:
-    """A text: its ``name`` (the path from the given folder's parent; for a row, with its id or number),
-    its ``kind`` (the suffix) and its ``text`` with ``\\n`` line ends."""
-
-    name: str
-    kind: str
-    text: str
+__all__ = ["Document", "find_documents", "read_documents", "sources"]
 
 
 def find_documents(roots: list[Path]) -> list[tuple[str, Path]]:
@@ -37,79 +26,33 @@ def find_documents(roots: list[Path]) -> list[tuple[str, Path]]:
         paths = (
             [root] if root.is_file() else [Path(at, name) for at, _, names in os.walk(root) for name in names]
         )
-        paths = [path for path in paths if path.suffix in SUFFIXES]
+        paths = [path for path in paths if kind_of(path)]
         if not paths:
             raise DataError(
-                f"{root}: no {', '.join(SUFFIXES)} files" if root.exists() else f"{root}: no such path"
+                f"{root}: no {', '.join(READERS)} files" if root.exists() else f"{root}: no such path"
             )
         for path in paths:
             found[path] = max(found.get(path, ""), path.relative_to(root.parent).as_posix(), key=len)
     return sorted((name, path) for path, name in found.items())
 
 
+def sources(files: list[tuple[str, Path]]) -> list[Source]:
+    """The files as sources, each with the suffix that names its reader."""
+    return [Source(name, path, kind_of(path) or "") for name, path in files]
+
+
 def read_documents(
     files: list[tuple[str, Path]],
     report: Report,
     *,
-    text_field: str = "text",
+    rules: ReadRules | None = None,
     on_file: Callable[[], object] = lambda: None,
 ) -> Iterator[Document]:
-    """Yield the documents of ``files``; what cannot be read or decoded is counted and named in ``report``.
+    """Yield the documents of ``files`` one at a time; what cannot be read is counted and named in ``report``.
 
     Raises:
-        DataError: naming file and row, for a row that is not JSON or lacks ``text_field``.
+        DataError: naming file and row, for a bad row where ``rules`` say stop; a package is missing.
     """
-    for name, path in files:
-        text = _read(path, name, report)
-        if text is not None:
-            yield from (
-                _rows(name, text, text_field)
-                if path.suffix == ".jsonl"
-                else [Document(name, path.suffix, text)]
-            )
+    for source in sources(files):
+        yield from read(source, rules or ReadRules(), report)
         on_file()
-
-
-def _read(path: Path, name: str, report: Report) -> str | None:
-    try:
-        name.encode()
-        return _decode(path.read_bytes(), name, report)
-    except UnicodeEncodeError:
-        report.lose("file name not UTF-8", name)
-    except OSError:
-        report.lose("file not readable", name)
-    return None
-
-
-def _decode(raw: bytes, name: str, report: Report) -> str | None:
-    for encoding in ("utf-8-sig", "cp1252"):
-        try:
-            text = raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        report.kept["files read"] += 1
-        if encoding == "cp1252":
-            report.kept["files read as cp1252, not being UTF-8"] += 1
-        return text.replace("\r\n", "\n").replace("\r", "\n")
-    report.lose("file neither UTF-8 nor cp1252", name)
-    return None
-
-
-def _rows(name: str, text: str, field: str) -> Iterator[Document]:
-    # Not splitlines(): JSON strings may hold U+2028 and its like as they are.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{name}: row {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{where}: not JSON ({error})") from None
-        if not isinstance(row, dict) or not isinstance(row.get(field), str):
-            raise DataError(f"{where}: no text under {field!r}; name the field with --text-field")
-        document = Document(f"{name}#{row.get('id', number)}", ".jsonl", row[field])
-        try:
-            (document.name + document.text).encode()
-        except UnicodeEncodeError:
-            raise DataError(f"{where}: holds half a surrogate pair, which is no Unicode text") from None
-        yield document

@@ -6,6 +6,8 @@ from collections import Counter
 
 # A table that names every file of a large tree hides the reasons; the rest is counted.
 MAX_NAMED = 10
+# And a corpus with millions of bad rows would fill the memory with their names.
+MAX_REMEMBERED = 1000
 
 
 class Report:
@@ -14,19 +16,33 @@ class Report:
     Attributes:
         kept: How many of what were kept: ``{"pairs": 120}``.
         dropped: Why how many were not.
-        named: The files behind the reasons that mean loss: unreadable, unparsable, too large.
+        named: The files behind the reasons that mean loss: unreadable, unparsable, too large; the first 1,000.
+        unnamed: How many more there were.
     """
 
     def __init__(self) -> None:
         self.kept: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.named: list[tuple[str, str]] = []
+        self.unnamed = 0
 
     def lose(self, reason: str, name: str) -> None:
         """Count ``reason`` and remember the file's name."""
         self.dropped[reason] += 1
         # A file's name may be bytes that are no text, which could not be printed.
-        self.named.append((reason, name.encode("utf-8", "backslashreplace").decode()))
+        self._remember([(reason, name.encode("utf-8", "backslashreplace").decode())])
+
+    def add(self, other: Report) -> None:
+        """Take in the account of a part of the work."""
+        self.kept.update(other.kept)
+        self.dropped.update(other.dropped)
+        self._remember(other.named)
+        self.unnamed += other.unnamed
+
+    def _remember(self, names: list[tuple[str, str]]) -> None:
+        room = max(0, MAX_REMEMBERED - len(self.named))
+        self.named += names[:room]
+        self.unnamed += len(names[room:])
 
     def table(self) -> str:
         """The account as lines of text, largest loss first."""
@@ -36,6 +52,6 @@ class Report:
         width = max((len(text) for text, _ in rows), default=0)
         lines = [f"{text:<{width}}  {count:>10,}" for text, count in rows]
         lines += [f"  {reason}: {name}" for reason, name in self.named[:MAX_NAMED]]
-        if len(self.named) > MAX_NAMED:
-            lines.append(f"  ... and {len(self.named) - MAX_NAMED} more files")
+        if (more := len(self.named) + self.unnamed - MAX_NAMED) > 0:
+            lines.append(f"  ... and {more:,} more")
         return "\n".join(lines)

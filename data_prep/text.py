@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from data_prep.documents import Document
+import xxhash
+
 from data_prep.errors import DataError
 from data_prep.pairs import Pair
+from data_prep.prose import is_heading, paragraphs, sentences
+from data_prep.readers import Document
 from data_prep.report import Report
-
-# Gutenberg's licence stands outside of these two lines in every one of its books.
-_GUTENBERG = re.compile(r"\*\*\* ?(START|END) OF TH(E|IS) PROJECT GUTENBERG[^\n]*")
-_FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
-_RULE_LINE = re.compile(r"\s*([=\-~^*_#+.`:'\"])(\s*\1){2,}\s*$")
-# A line of a reStructuredText table: "===== =====" or "+-----+-----+".
-_TABLE_RULE = re.compile(r"^\s*(=+(\s+=+)+|\+[-=]+\+([-=+]+\+)?)\s*$", re.MULTILINE)
-_ITEM = re.compile(r"\s*([-*+•]|\d+[.)]|#\.)\s")
-_FIELD = re.compile(r":?[A-Z][\w-]*:\s")
-_END = re.compile(r"[.!?…]+[\"'”’)\]*_]*\s+|[。！？]+[」』”]*\s*")
-_ABBREVIATION = re.compile(
-    r"(^|[\s(\"'“‘])([A-Z]|[Mm]r|Mrs|Ms|Dr|St|Prof|Gen|Col|Maj|Lieut|Mt|Bros|Ltd|Capt|Lt|Rev|Hon|Messrs|Mme|Mlle|Sr|Jr|vs|etc|cf|[Ff]ig|[Nn]o"
-    r"|[Ee]q|[Vv]ol|pp?|[Cc]h|[Cc]hap|[Ss]ec|Sect|SECT|approx|al|i\.e|e\.g|[A-Z]\.[A-Z])\.$"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class TextRules:
-    """How documents are cut.
+    """How documents are cut, and which of their pieces are paired.
 
     Args:
         piece_chars: A piece grows sentence by sentence while it stays within this many characters; a single
             sentence may be longer.
         gap: Pieces left out between x and y: 0 takes neighbours.
+        max_gap: Draw the gap between ``gap`` and this one, by the hash of document and place; None: ``gap``.
+        overlapping: Pair every piece with the one after the gap, so that most are an x and a y; otherwise every
+            piece is used once at most.
+        pairs_per_document: Keep so many pairs of a document, evenly spread over it; None keeps all.
         min_piece_chars: A shorter piece (what is left at a document's end) says too little.
         max_piece_chars: A longer one holds no sentence ends: a list, a table, data.
         min_letters: Part of a paragraph's characters that are letters or spaces; the rest is tables or code.
@@ -41,46 +33,78 @@ class TextRules:
 
     piece_chars: int = 800
     gap: int = 0
+    max_gap: int | None = None
+    overlapping: bool = False
+    pairs_per_document: int | None = None
     min_piece_chars: int = 100
     max_piece_chars: int = 4000
     min_letters: float = 0.6
 
     def __post_init__(self) -> None:
+        if self.min_piece_chars < 1:
+            raise DataError(f"--min-piece-chars {self.min_piece_chars}: must be 1 or more")
         if not self.min_piece_chars <= self.piece_chars <= self.max_piece_chars:
             raise DataError(
                 f"--piece-chars {self.piece_chars}: must be {self.min_piece_chars} to {self.max_piece_chars}"
+                " (from --min-piece-chars on)"
             )
         if self.gap < 0:
             raise DataError(f"--gap {self.gap}: must be 0 or more")
+        if self.max_gap is not None and self.max_gap < self.gap:
+            raise DataError(f"--max-gap {self.max_gap}: must be --gap ({self.gap}) or more")
+        if self.pairs_per_document is not None and self.pairs_per_document < 1:
+            raise DataError(f"--pairs-per-document {self.pairs_per_document}: must be 1 or more")
 
 
 def mine_text(documents: Iterable[Document], rules: TextRules, report: Report) -> Iterator[Pair]:
-    """Yield pairs (a piece, the one ``gap`` pieces after the next); every piece is used once at most."""
+    """Yield the pairs of each document as it is read: (a piece, the one ``gap`` pieces after the next)."""
     for document in documents:
         pieces = list(cut_pieces(document, rules, report))
-        step = rules.gap + 1
-        report.dropped["piece without a partner"] += len(pieces) - 2 * len(list(_partners(len(pieces), step)))
-        for i in _partners(len(pieces), step):
-            meta = {"document": document.name, "span": [i, i + step]}
-            yield Pair(f"{document.name}:{i}", pieces[i], pieces[i + step], source="text", meta=meta)
+        places = list(_partners(document.name, len(pieces), rules))
+        report.dropped["piece without a partner"] += len(pieces) - len({i for pair in places for i in pair})
+        for i, j in _spread(places, rules.pairs_per_document, report):
+            meta = {"document": document.name, "span": [i, j], **document.meta}
+            yield Pair(f"{document.name}:{i}", pieces[i], pieces[j], source="text", meta=meta)
 
 
-def _partners(count: int, step: int) -> Iterator[int]:
-    """Places of the x sides: in each block of 2 * step pieces, the first half is paired with the second."""
-    return (i for i in range(count - step) if i % (2 * step) < step)
+def _partners(name: str, count: int, rules: TextRules) -> Iterator[tuple[int, int]]:
+    """Places of the x and y sides among ``count`` pieces.
+
+    Disjoint ones come in blocks: the first half of 2 * step pieces is paired with the second.
+    """
+    begin = 0
+    while begin < count:
+        step = _gap(name, begin, rules) + 1
+        width = 1 if rules.overlapping else step
+        yield from ((i, i + step) for i in range(begin, begin + width) if i + step < count)
+        begin += 1 if rules.overlapping else 2 * step
+
+
+def _gap(name: str, place: int, rules: TextRules) -> int:
+    """The gap of the block at ``place``: with the name and the place it is always the same."""
+    if rules.max_gap is None:
+        return rules.gap
+    return rules.gap + xxhash.xxh64_intdigest(f"{name}:{place}".encode()) % (rules.max_gap - rules.gap + 1)
+
+
+def _spread(places: list[tuple[int, int]], limit: int | None, report: Report) -> list[tuple[int, int]]:
+    if limit is None or len(places) <= limit:
+        return places
+    report.dropped["pair over the number per document"] += len(places) - limit
+    return [places[k * len(places) // limit] for k in range(limit)]
 
 
 def cut_pieces(document: Document, rules: TextRules, report: Report) -> Iterator[str]:
     """Yield the pieces of a document, in order, without overlap."""
     piece = ""
-    for paragraph in paragraphs(document):
+    for paragraph in paragraphs(document, report):
         if _letters(paragraph) < rules.min_letters:
             report.dropped["paragraph mostly signs or digits"] += 1
             continue
         glue = "\n\n"
         for sentence in sentences(paragraph):
             # A heading never ends a piece: what follows belongs to it.
-            if piece and len(piece) + len(sentence) > rules.piece_chars and not _is_heading(piece):
+            if piece and len(piece) + len(sentence) > rules.piece_chars and not is_heading(piece):
                 yield from _accept(piece, rules, report)
                 piece = ""
             piece, glue = f"{piece}{glue}{sentence}" if piece else sentence, " "
@@ -98,76 +122,5 @@ def _accept(piece: str, rules: TextRules, report: Report) -> Iterator[str]:
         yield piece
 
 
-def _is_heading(piece: str) -> bool:
-    last = piece.rsplit("\n\n", 1)[-1]
-    return len(last) < 80 and not re.search(r"[.!?…。！？:;,][\"'”’)\]*_]*$", last)
-
-
 def _letters(text: str) -> float:
     return sum(character.isalpha() or character.isspace() for character in text) / len(text)
-
-
-def paragraphs(document: Document) -> Iterator[str]:
-    """Yield the prose of a document, a paragraph each: hard-wrapped lines joined, markup of blocks taken off."""
-    text = _without_licence(document.text)
-    if document.kind == ".md":
-        text = _FENCE.sub("", text)
-    blocks = [block for block in re.split(r"\n[ \t\f]*\n", text) if block.strip()]
-    if document.kind == ".rst":
-        blocks = _rst_prose(blocks)
-    for block in blocks:
-        for lines in _line_groups(block, document.kind):
-            yield " ".join(" ".join(lines).split())
-
-
-def _without_licence(text: str) -> str:
-    marks = {match[1]: match for match in _GUTENBERG.finditer(text)}
-    begin = marks["START"].end() if "START" in marks else 0
-    return text[begin : marks["END"].start() if "END" in marks else len(text)]
-
-
-def _rst_prose(blocks: list[str]) -> list[str]:
-    """Leave out directives, comments, link targets, tables, headers of fields, literal blocks after ``::``."""
-    prose, literal = [], False
-    for block in blocks:
-        indented = block.startswith((" ", "\t")) or (block.startswith("\n") and block[1:2] in " \t")
-        if literal and indented:
-            continue
-        literal = False
-        fields = sum(bool(_FIELD.match(line)) for line in block.splitlines())
-        if block.lstrip().startswith((".. ", "__ ")):
-            literal = True  # a directive's content is indented in the blocks after it
-        elif fields < 2 and not _TABLE_RULE.search(block):
-            literal = block.rstrip().endswith("::")
-            prose.append(block.rstrip().removesuffix("::") + ":" if literal else block)
-    return prose
-
-
-def _line_groups(block: str, kind: str) -> Iterator[list[str]]:
-    """Split a block of lines where a new line is meant: list items, headings, lines that are paragraphs."""
-    lines = [line for line in block.split("\n") if line.strip() and not _RULE_LINE.match(line)]
-    own_lines = any(len(line) > 200 for line in lines)  # nobody wraps at 200: each line is a paragraph
-    group: list[str] = []
-    for line in lines:
-        heading = kind == ".md" and line.startswith("#")
-        if group and (own_lines or heading or _ITEM.match(line)):
-            yield group
-            group = []
-        group.append(line.lstrip("#").strip() if heading else line.strip())
-        if heading:
-            yield group
-            group = []
-    if any(group):
-        yield group
-
-
-def sentences(paragraph: str) -> Iterator[str]:
-    """Yield the sentences of a paragraph; the rules are those of European print, and CJK full stops."""
-    begin = 0
-    for match in _END.finditer(paragraph):
-        before, after = paragraph[begin : match.end()].rstrip(), paragraph[match.end() : match.end() + 1]
-        if after and not after.islower() and not _ABBREVIATION.search(before[-12:]):
-            yield before
-            begin = match.end()
-    if rest := paragraph[begin:].strip():
-        yield rest

@@ -108,6 +108,31 @@ def test_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "kept: files read" in capsys.readouterr().out
 
 
+def test_text_options(tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]) -> None:
+    text = " ".join(f"Sentence {j} of the document is about something." for j in range(60))
+    rows = [{"body": text.replace("about", f"about {i}")} for i in range(4)] + [{"other": 1}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = (
+        "text",
+        tmp_path / "rows.jsonl",
+        "--text-field",
+        "body",
+        "--piece-chars",
+        150,
+        "--test-fraction",
+        0,
+    )
+    assert "row 5: no text under 'body'" in fails(*words, "--out", tmp_path / "no")
+    more = ("--min-piece-chars", 120, "--gap", 1, "--max-gap", 2, "--overlapping", "--pairs-per-document", 5)
+    skip = ("--on-bad-row", "skip", "--processes", 2, "--validation-fraction", 0)
+    assert cpt(*words, *more, *skip, "--out", tmp_path / "data") == 0
+    assert "row without text: rows.jsonl: row 5" in capsys.readouterr().out
+    records = list(open_splits(tmp_path / "data")["train"])
+    assert len(records) == 20
+    assert {stop - start for start, stop in (record["meta"]["span"] for record in records)} == {2, 3}
+    assert fails(*words, *skip, "--max-gap", -1, "--out", tmp_path / "no").startswith("--max-gap -1")
+
+
 def test_pairs_stats_head_verify(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     splits = open_splits(prepared)
     assert sum(split.count for split in splits.values()) == 100
@@ -159,7 +184,7 @@ def test_overwriting(prepared: Path, rows: Path, fails: Callable[..., str]) -> N
     ("command", "message"),
     [
         ("code", "no .py files"),
-        ("text", "no .txt, .md, .rst, .jsonl files"),
+        ("text", "no .txt, .md, .rst, .jsonl, .parquet, .warc, .wet files"),
         ("pairs", "unknown kind; give .jsonl, .csv, .parquet files"),
     ],
 )

@@ -10,11 +10,13 @@ import pytest
 
 from data_prep.documents import find_documents, read_documents
 from data_prep.errors import DataError
+from data_prep.readers import ReadRules
 from data_prep.report import Report
 
 
 def read(root: Path, report: Report | None = None, field: str = "text") -> dict[str, str]:
-    documents = read_documents(find_documents([root]), report or Report(), text_field=field)
+    rules = ReadRules(text_field=field)
+    documents = read_documents(find_documents([root]), report or Report(), rules=rules)
     return {document.name: document.text for document in documents}
 
 
@@ -75,7 +77,7 @@ def test_bad_rows_are_named(tmp_path: Path, line: str, message: str) -> None:
 
 
 def test_nothing_found(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no \.txt, \.md, \.rst, \.jsonl files"):
+    with pytest.raises(DataError, match=r"no \.txt, \.md, \.rst, \.jsonl, \.parquet, \.warc, \.wet files"):
         find_documents([tmp_path])
     with pytest.raises(DataError, match="absent: no such path"):
         find_documents([tmp_path / "absent"])

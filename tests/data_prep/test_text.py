@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -92,6 +93,77 @@ def test_rst_keeps_prose_only() -> None:
     assert prose(RST, ".rst") == ["Heading", "An example follows:", "The text goes on."]
 
 
+def test_an_items_number_belongs_to_it() -> None:
+    assert list(sentences("4. First things first. Then others.")) == [
+        "4. First things first.",
+        "Then others.",
+    ]
+    assert list(sentences("#. The one.")) == ["#. The one."]
+    assert list(sentences("It was in chapter 4. Then came another.")) == [
+        "It was in chapter 4.", "Then came another.",
+    ]  # fmt: skip
+
+
+APPARATUS = """\
+==========
+ The title
+==========
+
+See `the site <https://example.org/a>`__ and `more`_.
+
+References
+==========
+.. [1] A link (https://example.org)
+
+Old one: https://example.org/old
+
+Rejected ideas
+==============
+
+Prose again.
+
+* https://example.org/a/very/long/address/of/a/page a page
+
+Copyright
+=========
+
+This document is in the public domain.
+"""
+
+
+def test_link_lists_and_copyright_are_no_prose() -> None:
+    report = Report()
+    found = list(paragraphs(Document("d", ".rst", APPARATUS), report))
+    assert found == ["The title", "See the site and `more`_.", "Rejected ideas", "Prose again."]
+    assert dict(report.dropped) == {
+        "block under References, Links or Copyright": 4,
+        "paragraph mostly web addresses": 1,
+    }
+
+
+def test_markdown_links_and_licence() -> None:
+    text = '# Head\n\nSee [the site](https://e.org "A title") ![picture](a.png).<!-- a\nnote -->\n\n## License\n\nMIT\n\n## Use\n\nText.'
+    report = Report()
+    found = list(paragraphs(Document("d", ".md", text), report))
+    assert found == ["Head", "See the site picture.", "Use", "Text."]
+    assert dict(report.dropped) == {"line under References, Links or Copyright": 2}
+
+
+def test_menus_of_a_page_are_no_prose() -> None:
+    text = (
+        "Home\nLog in\nAbout\nThe heading\nA sentence.\nOne\nTwo\nAnother.\nTerms\nPrivacy\nCookies\n\nJobs\n"
+    )
+    report = Report()
+    found = list(paragraphs(Document("d", ".wet", text), report))
+    assert found == ["The heading", "A sentence.", "One", "Two", "Another.", "Jobs"]
+    assert report.dropped["line of a menu"] == 6
+
+
+@pytest.mark.parametrize("kind", [".html", ".wet", ".wiki"])
+def test_lines_that_are_paragraphs(kind: str) -> None:
+    assert prose("One sentence.\nAnother sentence.", kind) == ["One sentence.", "Another sentence."]
+
+
 def test_a_licence_is_no_text() -> None:
     text = "About\n\n*** START OF THE PROJECT GUTENBERG EBOOK X ***\n\nThe book.\n\n*** END OF THE PROJECT GUTENBERG EBOOK X ***\n\nLicence"
     assert prose(text) == ["The book."]
@@ -155,13 +227,78 @@ def test_pairs_are_neighbours(gap: int, count: int, expected: list[tuple[int, in
     assert report.dropped["piece without a partner"] == alone
 
 
+def pieces_document(count: int, name: str = "b", **meta: str) -> Document:
+    sentence = "Piece number {} has one long sentence of more than a hundred characters, so that nothing else fits beside it."
+    return Document(name, ".txt", "\n\n".join(sentence.format(i) for i in range(count)), meta)
+
+
+def spans(document: Document, report: Report | None = None, **options: int) -> list[tuple[int, int]]:
+    rules = TextRules(piece_chars=120, **options)  # type: ignore[arg-type]
+    pairs = mine_text([document], rules, report or Report())
+    return [tuple(pair.meta["span"]) for pair in pairs]
+
+
+def test_overlapping_pairs() -> None:
+    report = Report()
+    assert spans(pieces_document(4), report, overlapping=True) == [(0, 1), (1, 2), (2, 3)]
+    assert spans(pieces_document(4), report, overlapping=True, gap=1) == [(0, 2), (1, 3)]
+    assert report.dropped["piece without a partner"] == 0
+    assert spans(pieces_document(3), report, overlapping=True, gap=1) == [(0, 2)]
+    assert report.dropped["piece without a partner"] == 1
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_a_drawn_gap(overlapping: bool) -> None:
+    options = {"gap": 1, "max_gap": 3, "overlapping": overlapping}
+    found = spans(pieces_document(100), **options)
+    assert {j - i - 1 for i, j in found} == {1, 2, 3}
+    assert spans(pieces_document(100), **options) == found
+    assert spans(pieces_document(100, "another"), **options) != found
+    sides = [i for pair in found for i in pair]
+    assert (len(set(sides)) == len(sides)) is not overlapping
+    assert spans(pieces_document(100), gap=2, max_gap=2) == spans(pieces_document(100), gap=2)
+
+
+def test_so_many_pairs_of_a_document() -> None:
+    report = Report()
+    assert spans(pieces_document(20), report, pairs_per_document=3) == [(0, 1), (6, 7), (12, 13)]
+    assert report.dropped["pair over the number per document"] == 7
+    assert len(spans(pieces_document(6), report, pairs_per_document=3)) == 3
+
+
+def test_the_document_says_where_it_comes_from() -> None:
+    (pair,) = mine_text([pieces_document(2, url="u", license="l")], TextRules(piece_chars=120), Report())
+    assert pair.meta == {"document": "b", "span": [0, 1], "url": "u", "license": "l"}
+
+
+def test_pairs_come_as_documents_are_read() -> None:
+    read: list[str] = []
+
+    def documents() -> Iterator[Document]:
+        for name in "abc":
+            read.append(name)
+            yield pieces_document(4, name)
+
+    stream = mine_text(documents(), TextRules(piece_chars=120), Report())
+    assert next(stream).id == "a:0"
+    assert read == ["a"]
+
+
 def test_documents_are_never_joined() -> None:
     documents = [Document(name, ".txt", "One piece only. " * 10) for name in "ab"]
     assert list(mine_text(documents, TextRules(), Report())) == []
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"piece_chars": 50}, "--piece-chars 50"), ({"gap": -1}, "--gap -1")]
+    ("options", "message"),
+    [
+        ({"piece_chars": 50}, "--piece-chars 50"),
+        ({"piece_chars": 50, "min_piece_chars": 60}, r"--piece-chars 50: must be 60 to 4000"),
+        ({"min_piece_chars": 0}, "--min-piece-chars 0"),
+        ({"gap": -1}, "--gap -1"),
+        ({"gap": 2, "max_gap": 1}, r"--max-gap 1: must be --gap \(2\) or more"),
+        ({"pairs_per_document": 0}, "--pairs-per-document 0"),
+    ],
 )
 def test_bad_rules(options: dict[str, int], message: str) -> None:
     with pytest.raises(DataError, match=message):
