@@ -41,7 +41,7 @@ def _pairs(number: int) -> list[Pair]:
     """Real code pairs: the installed torch's, repeated under new ids where there are too few."""
     import torch
 
-    mined = list(mine([Path(torch.__path__[0])]))
+    mined = list(mine([Path(torch.__path__[0])], languages=["python"]))
     return [
         Pair(id=f"{i}:{p.id}", x=p.x, y=p.y, source=p.source, meta=p.meta)
         for i, p in ((i, mined[i % len(mined)]) for i in range(number))

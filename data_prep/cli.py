@@ -28,6 +28,10 @@ def _positive(text: str) -> int:
     return number
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _leaf(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(func=_run(name))
@@ -63,9 +67,22 @@ def _add_output(parser: argparse.ArgumentParser, group: str, drawn: str | None =
 
 
 def _add_code(commands: Any) -> None:
-    parser = _leaf(commands, "code", "pairs of docstring and function out of Python source trees")
+    parser = _leaf(
+        commands, "code", "pairs of docstring and function out of source trees and git repositories"
+    )
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="source trees, repositories, site-packages"
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="source trees, repositories (bare ones and REPOSITORY@REVISION are read from git's objects), "
+        "site-packages, CodeSearchNet's .jsonl.gz files",
+    )
+    parser.add_argument(
+        "--languages",
+        type=_names,
+        metavar="A,B",
+        help="of python, java, javascript, php, ruby, go (default: all whose grammar is installed)",
     )
     _add_output(parser, "package")
     parser.add_argument(
@@ -95,6 +112,20 @@ def _add_code(commands: Any) -> None:
         default=1000,
         metavar="N",
         help="longer docstrings are dropped (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-file-bytes",
+        type=_positive,
+        default=1_000_000,
+        metavar="N",
+        help="larger files are lost, and named (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-parse-seconds",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="so are files that take more processor time to parse (default: %(default)s)",
     )
     parser.add_argument(
         "--near-duplicate",

@@ -24,9 +24,8 @@ from data_prep.storage import Storage, storage_of
 
 
 def code(args: argparse.Namespace) -> int:
-    """Mine Python source trees; split by package."""
+    """Mine source trees, repositories and CodeSearchNet's files; split by package."""
     from data_prep.code import mine
-    from data_prep.code.sources import find_sources
     from data_prep.filters import CodeRules
 
     _check_out(args)
@@ -36,11 +35,12 @@ def code(args: argparse.Namespace) -> int:
         max_doc_chars=args.max_doc_chars,
         min_code_lines=args.min_code_lines,
         max_code_chars=args.max_code_chars,
+        max_file_bytes=args.max_file_bytes,
+        max_parse_seconds=args.max_parse_seconds,
     )
-    with _bar(total=len(find_sources(args.paths)), unit=" files", desc="mining") as bar:
-        pairs = list(
-            mine(args.paths, rules=rules, processes=args.processes, report=report, on_file=bar.update)
-        )
+    with _bar(unit=" files", desc="mining") as bar:
+        options: dict[str, Any] = {"languages": args.languages, "rules": rules, "processes": args.processes}
+        pairs = list(mine(args.paths, report=report, on_found=bar.reset, on_file=bar.update, **options))
     splits = drop_duplicates(_split(args, pairs, "package"), report)
     drop_near_duplicates(splits, report, args.near_duplicate)
     return _publish(args, splits, report, "code")

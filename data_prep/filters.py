@@ -28,6 +28,7 @@ class CodeRules:
         min_letters: Part of the docstring's characters that are letters or spaces; the rest is markup or formulas.
         max_file_bytes: Larger files are tables or generated.
         max_line_chars: A longer line means data or minified code.
+        max_parse_seconds: Processor time for one file; what takes longer would hold up all the others.
     """
 
     min_doc_words: int = 3
@@ -38,6 +39,7 @@ class CodeRules:
     min_letters: float = 0.6
     max_file_bytes: int = 1_000_000
     max_line_chars: int = 2_000
+    max_parse_seconds: float = 10.0
 
 
 def doc_reason(x: str, rules: CodeRules) -> str | None:

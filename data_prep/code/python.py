@@ -3,84 +3,71 @@
 from __future__ import annotations
 
 import ast
+import io
+import re
+import tokenize
 import warnings
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from data_prep.errors import DataError
+from data_prep.code import grammar
+from data_prep.code.docstring import first_paragraph
+from data_prep.code.function import STUB, Found, Function, dedent, rows_inside, tell_apart
+from data_prep.code.grammar import text
+from data_prep.code.language import Language
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser, QueryCursor
+    from tree_sitter import Node
+
+_STRING = ("string",)
 
 
-@dataclass(slots=True)
-class Function:
-    """A function with a docstring.
+def find(source: bytes, seconds: float) -> Found:
+    """All of a source or nothing: a module that Python could not import is no example.
 
-    Args:
-        name: Qualified by its classes: ``KMeans.fit``; with ``@LINE`` where a file has the name twice.
-        doc: The docstring's value.
-        code: Source without the docstring, decorators included, dedented.
-        span: First and last line in the file, from 1.
-        stub: Nothing but pass, ``...``, or raising NotImplementedError is left beside the docstring.
+    Raises:
+        TooSlow: it takes longer than ``seconds`` to parse.
     """
-
-    name: str
-    doc: str
-    code: str
-    span: tuple[int, int]
-    stub: bool
+    return Found(find_functions(source, seconds))
 
 
-def find_functions(source: bytes) -> list[Function] | None:
+def find_functions(source: bytes, seconds: float = float("inf")) -> list[Function] | None:
     """The functions and methods with docstrings, in their order; None if ``source`` does not parse.
 
     Functions inside functions are part of the outer one and not found by themselves.
     """
-    parser, cursor = _tools()
-    tree = parser.parse(source)
-    if tree.root_node.has_error:
+    root = grammar.parse("python", source, seconds)
+    if root.has_error:
         return None
     found = []
-    for _, captures in cursor.matches(tree.root_node):
+    for captures in grammar.matches("python", root):
         node, name = captures["function"][0], _qualified_name(captures["function"][0], captures["name"][0])
         doc = _string_value(captures["doc"][0])
         if name is not None and doc is not None:
             found.append(_function(source, node, name, doc, captures["doc"][0], captures["body"][0]))
-    _tell_apart(found)
+    tell_apart(found)
     return found
 
 
-@cache
-def _tools() -> tuple[Parser, QueryCursor]:
-    try:
-        import tree_sitter
-        import tree_sitter_python
-    except ImportError:
-        raise DataError("mining code needs tree-sitter: pip install 'lightning-cpt[prep]'") from None
-    language = tree_sitter.Language(tree_sitter_python.language())
-    query = files("data_prep.code").joinpath("python.scm").read_text(encoding="utf-8")
-    return tree_sitter.Parser(language), tree_sitter.QueryCursor(tree_sitter.Query(language, query))
+def strip(code: str, seconds: float) -> str | None:
+    """One function's source without its docstring, as it is where it has none; None if it does not parse.
+
+    Raises:
+        TooSlow: it takes longer than ``seconds`` to parse.
+    """
+    found = find_functions(code.encode(), seconds)
+    return found if found is None else (found[0].code if found else code)
 
 
 def _qualified_name(function: Node, name: Node) -> str | None:
     """Dotted name through the classes around it; None inside a function."""
-    parts, node = [_text(name)], function.parent
+    parts, node = [text(name)], function.parent
     while node is not None:
         if node.type == "function_definition":
             return None
         if node.type == "class_definition" and (class_name := node.child_by_field_name("name")):
-            parts.append(_text(class_name))
+            parts.append(text(class_name))
         node = node.parent
     return ".".join(reversed(parts))
-
-
-def _text(node: Node) -> str:
-    return (node.text or b"").decode()
 
 
 def _string_value(node: Node) -> str | None:
@@ -89,7 +76,7 @@ def _string_value(node: Node) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes such as "\d" are common and harmless
             # In parentheses: a concatenated string may run over lines that only its position joins.
-            value = ast.literal_eval(f"({_text(node)})")
+            value = ast.literal_eval(f"({text(node)})")
     except (ValueError, SyntaxError):
         return None
     return value if isinstance(value, str) and "\0" not in value and _is_unicode(value) else None
@@ -104,16 +91,27 @@ def _function(source: bytes, node: Node, name: str, doc: str, string: Node, body
     begin, end = _docstring_range(source, string)
     code = source[outer.start_byte : begin] + source[end : outer.end_byte]
     many_lined = any(mark in code for mark in (b'"""', b"'''", b"\\\n"))
-    fixed = _rows_inside_strings(outer, string) if many_lined else set()
+    fixed = rows_inside(outer, _STRING, string) if many_lined else set()
     removed = source[begin:end].count(b"\n")
     rows = {row - outer.start_point.row - (removed if row > string.start_point.row else 0) for row in fixed}
+    stub = _is_stub(body)
     return Function(
         name=name,
         doc=doc,
-        code=_dedent(code.decode(), outer.start_point.column, rows).rstrip(),
+        code=dedent(code.decode(), outer.start_point.column, rows).rstrip(),
         span=(outer.start_point.row + 1, outer.end_point.row + 1),
-        stub=_is_stub(body),
+        stub=stub,
+        fault=_fault(name, stub),
     )
+
+
+def _fault(name: str, stub: bool) -> str | None:
+    last = name.rpartition(".")[2]
+    if last.startswith("__") and last.endswith("__"):
+        return "dunder method"
+    if last.startswith("test_"):
+        return "test function"
+    return STUB if stub else None
 
 
 def _docstring_range(source: bytes, string: Node) -> tuple[int, int]:
@@ -131,38 +129,32 @@ def _docstring_range(source: bytes, string: Node) -> tuple[int, int]:
     return begin, end
 
 
-def _rows_inside_strings(node: Node, docstring: Node) -> set[int]:
-    """Rows that begin inside a string literal, the docstring aside: to dedent them would change the string."""
-    if node.start_byte == docstring.start_byte and node.end_byte == docstring.end_byte:
-        return set()
-    if node.type == "string":
-        return set(range(node.start_point.row + 1, node.end_point.row + 1))
-    return set().union(*(_rows_inside_strings(child, docstring) for child in node.children))
-
-
-def _dedent(code: str, column: int, fixed: set[int]) -> str:
-    """Take up to ``column`` blanks off every line but those in ``fixed``."""
-    lines = code.split("\n")
-    for row, line in enumerate(lines):
-        if row > 0 and row not in fixed:
-            lines[row] = line[column:] if not line[:column].strip() else line.lstrip()
-    return "\n".join(lines)
-
-
 def _is_stub(body: Node) -> bool:
     statements = [child for child in body.named_children if child.type != "comment"][1:]
-    return not statements or (len(statements) == 1 and _does_nothing(_text(statements[0])))
+    return not statements or (len(statements) == 1 and _does_nothing(text(statements[0])))
 
 
 def _does_nothing(statement: str) -> bool:
     return statement in ("pass", "...") or statement.startswith("raise NotImplementedError")
 
 
-def _tell_apart(found: list[Function]) -> None:
-    counts = Counter(function.name for function in found)
-    for function in _twice(found, counts):
-        function.name = f"{function.name}@{function.span[0]}"
+def decode(raw: bytes) -> str | None:
+    """The source as text with ``\\n`` line ends, by its own encoding line; None if that fails."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
+        return re.sub(r"\r\n?", "\n", raw.decode(encoding))
+    except (SyntaxError, UnicodeDecodeError, LookupError):
+        return None
 
 
-def _twice(found: list[Function], counts: Counter[str]) -> Iterator[Function]:
-    return (function for function in found if counts[function.name] > 1)
+PYTHON = Language(
+    name="python",
+    suffixes=(".py",),
+    roots=("__init__.py", "pyproject.toml", "setup.py"),
+    whole_roots=True,
+    find=find,
+    prose=first_paragraph,
+    strip=strip,
+    decode=decode,
+    tests=re.compile(r"(^|/)(test|tests|idle_test)/|(^|/)(test_[^/]*|[^/]*_tests?\.py|conftest\.py)$"),
+)

@@ -93,7 +93,7 @@ def _make_pairs(place: Place) -> None:
     if not _whole(place.pairs):
         roots = [str(root) for root in corpus.roots()]
         splits = ["--holdout", *corpus.HELD_OUT, "--validation", *corpus.VALIDATION]
-        options = ["--out", str(place.pairs), "--overwrite", *splits]
+        options = ["--languages", "python", "--out", str(place.pairs), "--overwrite", *splits]
         shown = f"prep code <{len(roots)} packages> {' '.join(options)}"
         _cpt("prep", "code", *roots, *options, shown=shown)
     if not (place.tokenizer / "tokenizer_config.json").exists():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.code import mine
+from data_prep.code import grammar, mine
 from data_prep.code.python import Function, find_functions
 from data_prep.code.sources import find_sources, is_stdlib
 from data_prep.errors import DataError
@@ -299,10 +299,8 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="absent: no such file or folder"):
         list(mine([tmp_path / "absent"]))
     with pytest.raises(DataError, match=r"no \.py files"):
-        list(mine([tmp_path]))
-    from data_prep.code import python
-
-    python._tools.cache_clear()
+        list(mine([tmp_path], languages=["python"]))
+    grammar.load.cache_clear()
     monkeypatch.setitem(sys.modules, "tree_sitter_python", None)
     with pytest.raises(DataError, match=r"pip install 'lightning-cpt\[prep\]'"):
         find_functions(b"")

@@ -183,7 +183,7 @@ def test_overwriting(prepared: Path, rows: Path, fails: Callable[..., str]) -> N
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("code", "no .py files"),
+        ("code", "no .py, .java, .js, .mjs, .cjs, .jsx, .php, .inc, .rb, .rake, .go files"),
         ("text", "no .txt, .md, .rst, .jsonl, .parquet, .warc, .wet files"),
         ("pairs", "unknown kind; give .jsonl, .csv, .parquet files"),
     ],
@@ -252,9 +252,9 @@ def test_a_shard_cut_in_half(prepared: Path, fails: Callable[..., str]) -> None:
 def test_missing_extras(
     sources: Path, tmp_path: Path, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_prep.code import python
+    from data_prep.code import grammar
 
-    python._tools.cache_clear()
+    grammar.load.cache_clear()
     monkeypatch.setitem(sys.modules, "tree_sitter", None)
     message = fails("code", sources, "--out", tmp_path / "out", "--processes", 1)
     assert message == "mining code needs tree-sitter: pip install 'lightning-cpt[prep]'"
