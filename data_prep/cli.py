@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 
-def add_commands(subparsers: Any) -> None:
-    """Add ``prep`` with its commands; each sets ``func``, a callable from the arguments to an exit status."""
+def add_commands(subparsers: Any) -> Any:
+    """Add ``prep`` with its commands; each sets ``func``, a callable from the arguments to an exit status.
+
+    Returns the commands' own subparsers, for a command that needs another package too.
+    """
     prep = subparsers.add_parser("prep", help="turn documents, source trees and tables into shards of pairs")
     commands = prep.add_subparsers(dest="prep_command", required=True, metavar="COMMAND")
     _add_code(commands)
@@ -17,8 +20,10 @@ def add_commands(subparsers: Any) -> None:
     _add_pairs(commands)
     _add_nli(commands)
     _add_triples(commands)
+    _add_clean(commands)
     _add_inspection(commands)
     _add_tokenizer(commands)
+    return commands
 
 
 def _positive(text: str) -> int:
@@ -274,6 +279,56 @@ def _add_triples(commands: Any) -> None:
     )
 
 
+def _add_clean(commands: Any) -> None:
+    parser = _leaf(
+        commands, "clean", "take out what is of no use, and duplicates and near-duplicates of x and of y"
+    )
+    add_folders(parser)
+    parser.add_argument(
+        "--text", action="store_true", help="the quality rules for text, on both sides (not for code)"
+    )
+    parser.add_argument(
+        "--english", action="store_true", help="with --text: drop what has no English function words"
+    )
+    parser.add_argument(
+        "--min-words",
+        type=_positive,
+        default=5,
+        metavar="N",
+        help="with --text: words a text must have (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--near-duplicate",
+        type=float,
+        default=0.8,
+        metavar="J",
+        help="texts that share this part (Jaccard) of their 5-token shingles are one; 0: exact duplicates only (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-group",
+        type=_positive,
+        default=1000,
+        metavar="N",
+        help="a group of more near-duplicates (or of over 1 %% of the pairs) is reported and kept (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--drop-large-groups", action="store_true", help="keep one of such a group as of any other"
+    )
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """The folder that is read and the one that is written."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="splits made by `cpt prep`")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR2",
+        help="gets the splits, history.json and the data card",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the finished shards in DIR2")
+
+
 def _add_inspection(commands: Any) -> None:
     folder: dict[str, Any] = {
         "type": _place,
@@ -293,6 +348,9 @@ def _add_inspection(commands: Any) -> None:
         commands, "index", "make lost .idx files and manifests anew, or index WebDataset tars"
     ).add_argument("folder", **folder)
     _add_quarantine(commands)
+    _leaf(
+        commands, "card", "write the data card (card.md, card.html) of a folder of splits anew"
+    ).add_argument("folder", type=Path, metavar="DIR", help="a folder with train/ inside")
 
 
 def _add_quarantine(commands: Any) -> None:

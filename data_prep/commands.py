@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from data_prep import inspection
+from data_prep.corpus import Corpus
 from data_prep.dedup import drop_duplicates, drop_near_duplicates
 from data_prep.errors import DataError
+from data_prep.history import make_step, read_history, write_history
 from data_prep.pairs import Pair
 from data_prep.report import Report
-from data_prep.shards import SPLITS, PairShards, rebuild_index, verify_shards, write_splits
+from data_prep.shards import SPLITS, PairShards, rebuild_index, stream_splits, verify_shards, write_splits
 from data_prep.shards.index import MANIFEST, QUARANTINE
 from data_prep.shards.read import is_there
 from data_prep.shards.staging import STAGED
@@ -170,16 +172,107 @@ def _publish(args: argparse.Namespace, splits: dict[str, list[Pair]], report: Re
     if not splits["train"]:
         print(report.table())
         raise DataError(f"{args.out}: no training pairs: nothing was found, or all was filtered or held out")
-    manifests = write_splits(args.out, splits, source=source, overwrite=args.overwrite)
-    for name in SPLITS:
-        report.kept[f"{name} pairs"] = manifests[name]["count"] if name in manifests else 0
+    account = _account(args, report)
+    manifests = write_splits(args.out, splits, source=source, overwrite=args.overwrite, finish=account)
+    return _show(args, manifests, report)
+
+
+def _account(
+    args: argparse.Namespace, report: Report, corpus: Corpus | None = None, **more: Any
+) -> Callable[[dict[str, dict[str, Any]]], None]:
+    """What a writer calls at the end: it counts what was kept and writes the account beside the splits."""
+
+    def write(manifests: dict[str, dict[str, Any]]) -> None:
+        for name in SPLITS:
+            report.kept[f"{name} pairs"] = manifests[name]["count"] if name in manifests else 0
+        step = make_step(args, report, corpus.fingerprints if corpus else {}, manifests)
+        earlier = read_history(corpus.folder) if corpus else []
+        write_history(args.out, [*earlier, {**step, **more}])
+
+    return write
+
+
+def _show(args: argparse.Namespace, manifests: dict[str, dict[str, Any]], report: Report) -> int:
+    from data_prep.card import NAMES, write_card
+
     print(report.table())
+    total = sum(manifest["count"] for manifest in manifests.values())
+    with _bar(total=total, unit=" pairs", desc="data card") as bar:
+        write_card(args.out, bar.update)
     for name, manifest in manifests.items():
         print(f"{args.out / name}  {len(manifest['shards'])} shard(s)  fingerprint {manifest['fingerprint']}")
     if missing := [name for name in ("validation", "test") if name not in manifests]:
         print(
             f"no {' and no '.join(missing)} split: no group's hash fell into it; name some (--validation, --holdout)"
         )
+    print(f"data card: {args.out / NAMES[0]} and {NAMES[1]}")
+    return 0
+
+
+def clean(args: argparse.Namespace) -> int:
+    """Take what is of no use, and what is there twice or nearly, out of all splits."""
+    from data_prep.clean import CleanRules, clean
+    from data_prep.near import NearRules
+    from data_prep.quality import QualityRules
+    from data_prep.spill import spill_folder
+
+    near = NearRules(args.near_duplicate, args.max_group, drop_large=args.drop_large_groups)
+    limits = {"min_words": args.min_words, "min_stop_words": 2 if args.english else 0}
+    if args.english and not args.text:
+        raise DataError("--english: a rule for text; add --text")
+    rules = CleanRules(QualityRules(**limits) if args.text else None, near)
+    corpus, report = _corpus(args), Report()
+    passes = 2 if near.threshold else 1
+    with (
+        spill_folder(args.out) as spill,
+        _bar(total=passes * corpus.count, unit=" pairs", desc="cleaning") as bar,
+    ):
+        clean(corpus, rules, report, spill, bar.update)
+    return _publish_corpus(args, corpus, report)
+
+
+def decontaminate(args: argparse.Namespace, texts: Iterable[tuple[str, str]]) -> int:
+    """Take pairs that hold one of the (task, text) out of all splits."""
+    from data_prep.decontaminate import decontaminate, table
+    from data_prep.evaluation import NgramRules
+
+    rules = NgramRules(ngram=args.ngram, max_documents=args.max_documents, min_ratio=args.min_ratio)
+    corpus, report = _corpus(args), Report()
+    with _bar(total=2 * corpus.count, unit=" pairs", desc="searching") as bar:
+        found = decontaminate(corpus, texts, rules, report, bar.update).to_dict()
+    print(table(found))
+    return _publish_corpus(args, corpus, report, contamination=found)
+
+
+def _corpus(args: argparse.Namespace) -> Corpus:
+    if args.out.resolve() == args.folder.resolve():
+        raise DataError(f"--out {args.out}: is the folder that is read; name another one")
+    _check_out(args)
+    return Corpus(args.folder)
+
+
+def _publish_corpus(args: argparse.Namespace, corpus: Corpus, report: Report, **more: Any) -> int:
+    """Write what is alive, in its order, with the account of all steps so far."""
+    if not corpus.alive[corpus.begins[-2] :].any():
+        print(report.table())
+        raise DataError(f"{args.out}: no training pairs left: all were dropped for the reasons above")
+    manifests = stream_splits(
+        args.out,
+        {name: corpus.survivors(name) for name in corpus.shards},
+        source=corpus.source,
+        overwrite=args.overwrite,
+        finish=_account(args, report, corpus, **more),
+    )
+    return _show(args, manifests, report)
+
+
+def card(args: argparse.Namespace) -> int:
+    """Write the data card anew."""
+    from data_prep.card import NAMES, write_card
+
+    with _bar(unit=" pairs", desc="data card") as bar:
+        write_card(args.folder, bar.update)
+    print(f"{args.folder / NAMES[0]} and {NAMES[1]}")
     return 0
 
 

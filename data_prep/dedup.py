@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from math import ceil
 
@@ -12,12 +11,10 @@ import xxhash
 from data_prep.errors import DataError
 from data_prep.pairs import Pair
 from data_prep.report import Report
+from data_prep.shingles import shingles
 
 # Who keeps a text that several splits have: the held-out ones, so that they do not depend on the training data.
 _PRECEDENCE = ("test", "validation", "train")
-_TOKEN = re.compile(r"\w+|[^\w\s]")
-_SHINGLE = 5
-_FACTORS = np.array([xxhash.xxh64_intdigest(bytes([k])) | 1 for k in range(_SHINGLE)], dtype=np.uint64)
 
 
 def drop_duplicates(splits: dict[str, list[Pair]], report: Report) -> dict[str, list[Pair]]:
@@ -77,24 +74,6 @@ def near_duplicates(texts: Sequence[str], heldout: Sequence[str], threshold: flo
         raise DataError(f"near-duplicate threshold {threshold}: must be over 0 and at most 1")
     index = _PrefixIndex([shingles(text) for text in heldout], threshold)
     return np.fromiter((index.has_alike(shingles(text)) for text in texts), dtype=bool, count=len(texts))
-
-
-def shingles(text: str) -> np.ndarray:
-    """Hashes of the text's shingles: uint64 (n,), sorted, each once; one hash for a text under five tokens."""
-    tokens = np.fromiter((_hashes[token] for token in _TOKEN.findall(text)), dtype=np.uint64)
-    if len(tokens) < _SHINGLE:
-        tokens = np.pad(tokens, (0, _SHINGLE - len(tokens)))
-    windows = np.lib.stride_tricks.sliding_window_view(tokens, _SHINGLE)  # (n, 5)
-    return np.unique(windows @ _FACTORS)
-
-
-class _TokenHashes(dict[str, int]):
-    def __missing__(self, token: str) -> int:
-        value = self[token] = xxhash.xxh64_intdigest(token.encode())
-        return value
-
-
-_hashes = _TokenHashes()
 
 
 class _PrefixIndex:

@@ -18,6 +18,7 @@ class Report:
         dropped: Why how many were not.
         named: The files behind the reasons that mean loss: unreadable, unparsable, too large; the first 1,000.
         unnamed: How many more there were.
+        notes: Sentences on what somebody should look at, each a line of the account.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,7 @@ class Report:
         self.dropped: Counter[str] = Counter()
         self.named: list[tuple[str, str]] = []
         self.unnamed = 0
+        self.notes: list[str] = []
 
     def lose(self, reason: str, name: str) -> None:
         """Count ``reason`` and remember the file's name."""
@@ -54,4 +56,4 @@ class Report:
         lines += [f"  {reason}: {name}" for reason, name in self.named[:MAX_NAMED]]
         if (more := len(self.named) + self.unnamed - MAX_NAMED) > 0:
             lines.append(f"  ... and {more:,} more")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])

@@ -15,6 +15,7 @@ from data_prep.report import Report
 Row = dict[str, Any]
 # What a row may say beside its two texts; "document" keeps rows of one origin in one split.
 OPTIONAL = ("id", "negatives", "source", "document")
+PROVENANCE = ("license", "licence", "url", "path")  # kept in meta, for the data card and for whoever asks
 
 
 def read_pairs(
@@ -28,13 +29,13 @@ def read_pairs(
     """Yield the pairs of ``files``, row by row, in order.
 
     The columns ``id``, ``negatives`` (a list; in .csv a JSON list), ``source`` and ``document`` are used where
-    they are there; all others are named in ``report`` as not used. A row without an id is named by file and row.
+    they are there, those of PROVENANCE are kept in ``meta``; all others are named in ``report`` as not used. A row without an id is named by file and row.
 
     Raises:
         DataError: naming file and row, for the first row that is no pair; an unknown suffix, a missing file.
     """
     for path in files:
-        used, unused = {x_column, y_column, *OPTIONAL}, set[str]()
+        used, unused = {x_column, y_column, *OPTIONAL, *PROVENANCE}, set[str]()
         for number, row in _rows(path):
             where = f"{path}: row {number}"
             for side, column in (("x", x_column), ("y", y_column)):
@@ -55,6 +56,7 @@ def _pair(row: Row, x_column: str, y_column: str, where: str, default_id: str) -
     if isinstance(fields.get("negatives"), str):
         fields["negatives"] = _json(fields["negatives"], f"{where}: negatives")
     meta = {"document": str(row["document"])} if row.get("document") else {}
+    meta |= {name: row[name] for name in PROVENANCE if row.get(name) not in (None, "")}
     record = {**fields, "x": row[x_column], "y": row[y_column], "meta": meta}
     return Pair.from_dict(record, where, default_id=default_id)
 

@@ -22,7 +22,10 @@ GRADIENTS = "lightning_cpt.gradients.cli"
 DATA = "lightning_cpt.simulation.cli"
 WHOLE_LINE = (LIGHTNING, GRADIENTS, DATA)
 VERBS = {
-    "prep": ("data_prep.cli", "make shards of pairs out of source trees, documents or tables; look at them"),
+    "prep": (
+        "lightning_cpt.prep",
+        "make shards of pairs out of source trees, documents or tables; look at them",
+    ),
     "fit": (LIGHTNING, "train an encoder from a recipe, or go on from a checkpoint"),
     "validate": (LIGHTNING, "score a checkpoint on the validation split's fixed pool"),
     "test": (LIGHTNING, "score a checkpoint on the test split's fixed pool"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,43 @@ def _fill(
 
 
 def write_splits(
-    out: Path, splits: dict[str, list[Pair]], *, source: str, overwrite: bool = False
+    out: Path,
+    splits: dict[str, list[Pair]],
+    *,
+    source: str,
+    overwrite: bool = False,
+    finish: Callable[[dict[str, dict[str, Any]]], None] = lambda manifests: None,
+) -> dict[str, dict[str, Any]]:
+    """Write each split in the order of the ids' hashes, so that neighbours in a chunk come from anywhere.
+
+    Returns and raises what stream_splits does.
+    """
+    by_hash = {
+        name: sorted(pairs, key=lambda pair: (xxhash.xxh64_intdigest(pair.id.encode()), pair.id))
+        for name, pairs in splits.items()
+    }
+    return stream_splits(out, by_hash, source=source, overwrite=overwrite, finish=finish)
+
+
+def stream_splits(
+    out: Path,
+    splits: Mapping[str, Iterable[Pair]],
+    *,
+    source: str,
+    overwrite: bool = False,
+    finish: Callable[[dict[str, dict[str, Any]]], None] = lambda manifests: None,
 ) -> dict[str, dict[str, Any]]:
     """Write ``out/train``, ``out/validation`` and ``out/test`` and return the manifests of those with pairs.
 
-    Each split is written in the order of the ids' hashes: neighbours in a chunk come from anywhere. The training
-    split is finished last: killed at any moment, no set of splits is left that would be taken for whole, other
-    than the former one.
+    Each split is written in its order. The training split is finished last: killed at any moment, no set of splits is
+    left that would be taken for whole, other than the former one.
+
+    Args:
+        out: The folder of the splits.
+        splits: Their pairs; read once, a chunk at a time.
+        source: The corpus' name.
+        overwrite: Replace finished shards.
+        finish: Called with the manifests when all is in its place: for files beside the splits.
 
     Raises:
         DataError: as write_shards does, for any split.
@@ -106,18 +136,22 @@ def write_splits(
     manifests = {}
     with staging(out, [out / name for name in names]) as staged:
         for name in names:
-            wanted = splits[name] or name == "train"
+            pairs = _begun(splits[name])
+            wanted = pairs is not None or name == "train"
             new[out / name] = staged / name if wanted else None
             if wanted:
-                manifests[name] = _fill(
-                    staged / name, _by_hash(splits[name]), source, RECORDS_PER_CHUNK, SHARD_BYTES
-                )
+                manifests[name] = _fill(staged / name, pairs or (), source, RECORDS_PER_CHUNK, SHARD_BYTES)
     publish(staged, new)
+    finish(manifests)
     return manifests
 
 
-def _by_hash(pairs: list[Pair]) -> list[Pair]:
-    return sorted(pairs, key=lambda pair: (xxhash.xxh64_intdigest(pair.id.encode()), pair.id))
+def _begun(pairs: Iterable[Pair]) -> Iterator[Pair] | None:
+    """All of ``pairs``, or None where there are none."""
+    iterator = iter(pairs)
+    for first in iterator:
+        return chain([first], iterator)
+    return None
 
 
 def check_target(folder: Path, *, overwrite: bool) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from data_prep.dedup import drop_duplicates, drop_near_duplicates, near_duplicates, shingles
+from data_prep.dedup import drop_duplicates, drop_near_duplicates, near_duplicates
 from data_prep.errors import DataError
 from data_prep.pairs import Pair
 from data_prep.report import Report
+from data_prep.shingles import shingles
 
 
 def ids(splits: dict[str, list[Pair]]) -> dict[str, list[str]]:

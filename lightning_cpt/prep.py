@@ -1,0 +1,54 @@
+"""`cpt prep`: data_prep's commands, and the one that needs eval_suite's texts too."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from data_prep import cli
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add ``prep`` with its commands."""
+    text = "take out pairs that hold texts of evaluation tasks"
+    commands = cli.add_commands(subparsers)
+    parser = commands.add_parser("decontaminate", help=text, description=text)
+    cli.add_folders(parser)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="EVALDATA",
+        help="a folder with evaluation data somewhere inside",
+    )
+    parser.add_argument(
+        "--ngram",
+        type=int,
+        default=13,
+        metavar="N",
+        help="words of an n-gram; a shorter text is looked for as a whole (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-documents",
+        type=int,
+        default=20,
+        metavar="K",
+        help="an n-gram that more pairs have is boilerplate and does not count (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min-ratio",
+        type=float,
+        default=0.5,
+        metavar="R",
+        help="part of a text's n-grams that a pair must have, 8 at most (default: %(default)s)",
+    )
+    parser.set_defaults(func=decontaminate)
+
+
+def decontaminate(args: argparse.Namespace) -> int:
+    """`cpt prep decontaminate`: hand eval_suite's texts to data_prep."""
+    from data_prep import commands
+    from eval_suite.texts import evaluation_texts
+
+    return commands.decontaminate(args, evaluation_texts(args.data))

@@ -1,0 +1,49 @@
+"""`cpt prep decontaminate`: eval_suite's texts meet data_prep's shards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data_prep.history import read_history
+from data_prep.shards import open_splits
+from lightning_cpt.cli import main
+
+SENTENCE = "the plot is thin , but the two leads do n't let it show for a single minute of the film ."
+
+
+def test_a_contaminated_pair_goes_and_the_card_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "eval" / "downstream" / "MR").mkdir(parents=True)
+    (tmp_path / "eval" / "downstream" / "MR" / "rt-polarity.pos").write_text(SENTENCE + "\n")
+    rows = [
+        {"id": str(i), "x": f"question {i}", "y": f"answer {i} of many, and nothing else"} for i in range(50)
+    ]
+    rows[7]["y"] = (
+        "He wrote: The plot is thin, but the two leads don't let it show for a single minute of the film. So it is."
+    )
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["prep", "pairs", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "pairs")]) == 0
+    words = ["--data", str(tmp_path / "eval"), "--out", str(tmp_path / "out")]
+    assert main(["prep", "decontaminate", str(tmp_path / "pairs"), *words]) == 0
+    assert "dropped: holds an evaluation text" in capsys.readouterr().out
+    kept = {record["id"] for shards in open_splits(tmp_path / "out").values() for record in shards}
+    assert kept == {row["id"] for row in rows} - {"7"}
+    assert read_history(tmp_path / "out")[-1]["contamination"]["tasks"]["MR"]["dropped"] == 1
+    assert "| MR | 1 | 0 | 0 | 1 | 1 | 1 |" in (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
+
+
+def test_no_evaluation_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"x": "a", "y": "b"}')
+    fractions = ["--test-fraction", "0", "--validation-fraction", "0"]
+    assert (
+        main(["prep", "pairs", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "pairs"), *fractions])
+        == 0
+    )
+    words = ["--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    assert main(["prep", "decontaminate", str(tmp_path / "pairs"), *words]) == 2
+    assert "is no folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
