@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from data_prep.shards import SPLITS, PairShards, open_splits
+from data_prep.storage import is_address
 from lightning_cpt.console import say
 from lightning_cpt.data.evaluation import (
     Checked,
@@ -52,7 +53,8 @@ class PairDataModule(LightningDataModule):
     Args:
         batch_size: Pairs in one step of all ranks together; the ranks share it evenly.
         folder: Folder with the splits train, validation and test (`cpt prep ... --out` makes it), each a
-            folder of shards or of classic WebDataset tars. fit needs train; validation is optional.
+            folder of shards or of classic WebDataset tars, or the address of one (https://..., s3://...; what is
+            read is kept in the folder that CPT_CACHE names). fit needs train; validation is optional.
         sources: Several such folders instead, by name: ``{text: {folder: data/text, weight: 0.7}, ...}``.
         mixing: ``single_source``: each batch has the pairs of one source, so that none can be told from the
             others by where it comes from; or ``mixed``: each has pairs of all.
@@ -124,7 +126,7 @@ class PairDataModule(LightningDataModule):
         if self._needed(self._trainer.state.fn) in SPLITS:
             for source in self.sources.values():
                 # One process indexes classic tars at first sight, the others find the index.
-                open_splits(Path(source.folder))
+                open_splits(source.folder)
 
     def setup(self, stage: str) -> None:
         self.check(stage, self._trainer.world_size)
@@ -149,7 +151,7 @@ class PairDataModule(LightningDataModule):
         self.splits = self._open()
         for name in self._asked(stage):
             if needed not in self.splits[name]:
-                where = Path(self.sources[name].folder)
+                where = self.sources[name].folder
                 raise ConfigError(f"{self._key(name)}: {where} has no {needed} split, which `cpt {stage}` needs")
         if stage == "fit":
             self._check_training(world_size)
@@ -168,10 +170,11 @@ class PairDataModule(LightningDataModule):
     def _open(self) -> dict[str, dict[str, PairShards]]:
         found = {}
         for name, source in self.sources.items():
-            folder = Path(source.folder)
-            if not folder.is_dir():
-                raise ConfigError(f"{self._key(name)}: there is no folder {folder}; `cpt prep ... --out` makes one")
-            found[name] = open_splits(folder)
+            if not is_address(source.folder) and not Path(source.folder).is_dir():
+                raise ConfigError(
+                    f"{self._key(name)}: there is no folder {source.folder}; `cpt prep ... --out` makes one"
+                )
+            found[name] = open_splits(source.folder)
         return found
 
     def _key(self, name: str) -> str:
@@ -311,13 +314,17 @@ def _checked_sources(folder: str | None, sources: dict[str, Source] | None) -> d
     if folder is not None and sources:
         raise ConfigError("data.folder: given beside data.sources; take one of them (--data.folder null)")
     if folder is not None:
-        return {"": Source(str(Path(folder).expanduser()))}
+        return {"": Source(_expanded(folder))}
     found: dict[str, Source] = {}
     for name, source in (sources or {}).items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
             raise ConfigError(f"data.sources.{name}: a name has letters, digits, - and _ only")
-        path = str(Path(source.folder).expanduser())
+        path = _expanded(source.folder)
         if path in (other.folder for other in found.values()):
             raise ConfigError(f"data.sources.{name}.folder: {path} is there twice; give it one weight instead")
         found[name] = Source(path, source.weight)
     return found
+
+
+def _expanded(folder: str) -> str:
+    return folder if is_address(folder) else str(Path(folder).expanduser())

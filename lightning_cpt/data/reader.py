@@ -111,7 +111,8 @@ class ShareReader:
                 self._records[source].chunk(chunk)
             except CorruptChunk as error:
                 if last and self.on_corrupt == "stop":
-                    raise
+                    message = f"{error}; or go on with --data.on_corrupt substitute"
+                    raise CorruptChunk(error.shard, error.chunk, message, error.number, error.cure) from None
                 if last:
                     self._damaged[source, chunk] = str(error)
             else:
@@ -155,7 +156,6 @@ class TrainingReader(Dataset[Tensor | DataError]):
             "window_chunks": self.plan.window_chunks,
             "token_dropout": self.token_dropout,
             "hard_negatives": self.hard_negatives,
-            "on_corrupt": self.shares.on_corrupt,
             "tokenization": self.tokenizer.fingerprint,
             "mixing": "mixed" if mixture.mixed else "single_source",
             "exhausted": mixture.exhausted,

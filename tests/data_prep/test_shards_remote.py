@@ -6,10 +6,7 @@ import os
 import pickle
 import re
 import sys
-import threading
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,73 +21,7 @@ from data_prep.storage import is_address
 MakePairs = Callable[..., list[Pair]]
 
 
-class Server:
-    """Serves a folder by ranges; ``faults[name]`` is the script of what goes wrong, one word a request."""
-
-    def __init__(self, folder: Path) -> None:
-        self.faults: dict[str, list[str]] = defaultdict(list)
-        self.asked: Counter[str] = Counter()
-        self.ports: dict[str, list[int]] = defaultdict(
-            list
-        )  # the client's, per file: another one, another connection
-        self.headers: list[dict[str, str]] = []
-        self.over = threading.Event()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = 1 << 16  # headers and body in one packet
-
-            def do_GET(self) -> None:
-                outer.answer(self, folder)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        self.over.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    def answer(self, request: BaseHTTPRequestHandler, folder: Path) -> None:
-        path = folder / request.path.partition("?")[0].lstrip("/")
-        self.asked[path.name] += 1
-        self.ports[path.name].append(request.client_address[1])
-        self.headers.append({**request.headers, "path": request.path})
-        script = self.faults[path.name]
-        fault = script[0] if script[-1:] == ["..."] else script.pop(0) if script else ""
-        if not path.is_file() or fault.isdigit():
-            self._send(request, int(fault or 404), b"")
-            return
-        data, status = path.read_bytes(), 200
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("Range", ""))
-        if wanted and fault != "whole":
-            data, status = data[int(wanted[1]) : int(wanted[2]) + 1], 206
-            if not data:
-                self._send(request, 416, b"")
-                return
-        if fault == "hang":
-            self.over.wait(30)
-        elif fault == "drop":
-            self._send(request, status, data[: len(data) // 2], claimed=len(data))
-            request.close_connection = True
-        elif fault == "short":
-            self._send(request, status, data[: len(data) // 2])
-        elif fault == "flip":
-            self._send(request, status, bytes([data[0] ^ 1]) + data[1:])
-        else:
-            self._send(request, status, data)
-
-    def _send(self, request: Any, status: int, body: bytes, claimed: int | None = None) -> None:
-        request.send_response(status)
-        request.send_header("Content-Length", str(len(body) if claimed is None else claimed))
-        request.end_headers()
-        request.wfile.write(body)
+Server = Any  # of the fixture `serve`
 
 
 @pytest.fixture
@@ -103,10 +34,8 @@ def folder(tmp_path: Path, make_pairs: MakePairs) -> Path:
 
 
 @pytest.fixture
-def server(folder: Path) -> Iterator[Server]:
-    found = Server(folder)
-    yield found
-    found.close()
+def server(folder: Path, serve: Callable[[Path], Server]) -> Server:
+    return serve(folder)
 
 
 def quick(url: str, **options: Any) -> RemoteStorage:

@@ -249,3 +249,27 @@ def test_another_tokenisation_is_no_continuation(trained: Path, capsys: pytest.C
     other = ["--data.hard_negatives=2", f"--trainer.max_steps={step + 1}"]
     assert main(["fit", "--ckpt_path", str(trained), *other]) == 2
     assert "data.hard_negatives: 2, but the checkpoint was made with 0" in capsys.readouterr().err
+
+
+def test_a_run_reads_its_shards_from_an_address(
+    here: Callable[..., tuple[str, str]],
+    recipe: Callable[..., Path],
+    pair_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    serve: Callable[[Path], Any],
+) -> None:
+    """The same losses as from the folder, through a real server and the node's cache."""
+    pytest.importorskip("aiohttp")
+    recorder = [{"class_path": "recorder.Recorder", "init_args": {"folder": str(tmp_path)}}]
+    changes = {"trainer.callbacks": recorder, "trainer.max_steps": 6}
+    here("fit", "--config", recipe(changes))
+    local = (tmp_path / "losses-0.txt").read_text()
+    (tmp_path / "losses-0.txt").unlink()
+    monkeypatch.setenv("CPT_CACHE", str(tmp_path / "cache"))
+    far = {"data.folder": serve(pair_folder).url, "run.folder": str(tmp_path / "far")}
+    here("fit", "--config", recipe({**changes, **far}))
+    assert (tmp_path / "losses-0.txt").read_text() == local
+    assert list((tmp_path / "cache").rglob("*"))
+    _, err = here("fit", "--config", recipe({"data.folder": "https://localhost:1/none"}), status=2)
+    assert err.strip().splitlines()[-1].startswith("cpt: error: https://localhost:1/none")

@@ -90,7 +90,11 @@ def test_bad_data_stops_the_run_behind_a_checkpoint(
     _, err = here("fit", "--config", recipe(changes), status=2)
     lines = err.strip().splitlines()
     assert lines[-1].startswith("cpt: error: ")
-    assert "cpt prep verify" in lines[-1]
+    assert "cpt prep quarantine" in lines[-1]
+    assert lines[-1].endswith("or go on with --data.on_corrupt substitute")
     step = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
     assert 0 < step < 21
     assert f"go on from step {step} with: cpt fit --ckpt_path run/last.ckpt" in lines[-2]
+    _, err = here("fit", "--ckpt_path", "run/last.ckpt", "--data.on_corrupt", "substitute")
+    assert "filled from the chunk before it" in err
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 21

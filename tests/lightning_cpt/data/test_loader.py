@@ -153,7 +153,7 @@ def test_a_corrupt_chunk_is_one_line_in_the_main_process(
     tmp_path: Path, shards: PairShards, tokenizer: PairTokenizer, workers: int
 ) -> None:
     damaged = loader(damage(shards, tmp_path / "train"), tokenizer, workers)
-    with pytest.raises(CorruptChunk, match=r"^[^\n]*chunk \d+:[^\n]*cpt prep verify[^\n]*$"):
+    with pytest.raises(CorruptChunk, match=r"^[^\n]*chunk \d+ [^\n]*cpt prep quarantine[^\n]*--data\.on_corrupt substitute$"):
         ids(damaged, BATCHES)
     handed_over = damaged.state_dict()["batches"]
     assert handed_over < BATCHES
