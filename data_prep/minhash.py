@@ -33,27 +33,25 @@ def signatures(hashed: Hashed) -> np.ndarray:
     and the smallest stays, a slot that is full keeps what it has; what is empty after the last round takes the
     minimum over all shingles. That is 4 hashes per shingle, not 128, and numpy does them for a batch at once.
     """
-    count = len(hashed.ends) - 1
-    out = np.full((count, PERMUTATIONS), _EMPTY)
-    rows, values, sizes = np.arange(count), hashed.values, np.diff(hashed.ends)
+    sizes = np.diff(hashed.ends)
+    out = np.full((len(sizes), PERMUTATIONS), _EMPTY)
+    values, begins = hashed.values, np.repeat(np.arange(len(sizes)) * PERMUTATIONS, sizes)
     for number in range(_ROUNDS):
-        thrown = _throw(values, sizes, number)
-        out[rows] = thrown if number == 0 else np.where(out[rows] == _EMPTY, thrown, out[rows])
-        still = (out[rows] == _EMPTY).any(1)
-        values, rows, sizes = values[np.repeat(still, sizes)], rows[still], sizes[still]
-        if not len(rows):
+        mixed = _spread(values * _ROUND[number, 0] + _ROUND[number, 1])
+        slots = begins + (mixed >> np.uint64(57)).astype(np.int64)
+        np.minimum.at(out.reshape(-1), slots, _values(mixed, number))
+        still = out.max(axis=1) == _EMPTY
+        mine = still[begins // PERMUTATIONS]
+        values, begins = values[mine], begins[mine]
+        if not len(values):
             return out
-    _fill_empty(out, rows, values, sizes)
+    _fill_empty(out, np.flatnonzero(still), values, sizes[still])
     return out
 
 
-def _throw(values: np.ndarray, sizes: np.ndarray, number: int) -> np.ndarray:
-    """One round: uint32 (rows, 128), the smallest of what fell into each slot."""
-    mixed = _spread(values * _ROUND[number, 0] + _ROUND[number, 1])
-    slots = np.repeat(np.arange(len(sizes)) * PERMUTATIONS, sizes) + (mixed >> np.uint64(57)).astype(np.int64)
-    thrown = np.full(len(sizes) * PERMUTATIONS, _EMPTY)
-    np.minimum.at(thrown, slots, (mixed >> np.uint64(24)).astype(np.uint32))
-    return thrown.reshape(-1, PERMUTATIONS)
+def _values(mixed: np.ndarray, number: int) -> np.ndarray:
+    """uint32: 29 bits of the hash under the round's number, so that no later round goes below an earlier one."""
+    return ((mixed >> np.uint64(24)).astype(np.uint32) & np.uint32(2**29 - 1)) | np.uint32(number << 29)
 
 
 def _fill_empty(out: np.ndarray, rows: np.ndarray, values: np.ndarray, sizes: np.ndarray) -> None:
@@ -64,7 +62,7 @@ def _fill_empty(out: np.ndarray, rows: np.ndarray, values: np.ndarray, sizes: np
     at = np.arange(counts.sum()) + np.repeat(starts[which] - first, counts)
     factor, summand = (np.repeat(_SLOT[slots, k], counts) for k in (0, 1))
     mixed = _spread(values[at] * factor + summand)
-    out[rows[which], slots] = np.minimum.reduceat((mixed >> np.uint64(24)).astype(np.uint32), first)
+    out[rows[which], slots] = np.minimum.reduceat(_values(mixed, _ROUNDS), first)
 
 
 def _spread(values: np.ndarray) -> np.ndarray:

@@ -73,14 +73,14 @@ class NearIndex:
         present = [text for text in texts if text is not None]
         places = np.flatnonzero([text is not None for text in texts])
         sizes = np.zeros(len(texts), np.int64)
-        values = []
+        values, keys = [], [np.empty((0, self._bands), np.uint64)]
         for part in batches(present):
             hashed = shingle_hashes(present[part])
-            keys = band_keys(signatures(hashed), self._bands, self._rows)
-            self._buckets.append(keys, self._added + places[part])
+            keys.append(band_keys(signatures(hashed), self._bands, self._rows))
             unique = _sets(hashed)
             sizes[places[part]] = np.diff(unique.ends)
             values.append(unique.values)
+        self._buckets.append(np.concatenate(keys), self._added + places)
         self._sets.append(np.concatenate([np.empty(0, np.uint32), *values]), sizes)
         self._added += len(texts)
 

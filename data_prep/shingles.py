@@ -11,6 +11,10 @@ import numpy as np
 SHINGLE = 5
 BATCH_CHARS = 1 << 16  # texts that are hashed together: their arrays stay within the processor's caches
 _SPACE, _WORD, _SIGN = 0, 1, 2
+_SMALL, _ALL = (
+    0x3000,
+    0x110000,
+)  # the tables of all characters take 0.2 s to make, those of most texts nothing
 # Scripts written without spaces: each character is a token, or a paragraph would be one word.
 _SINGLE = ((0x0E00, 0x0E80), (0x3040, 0x3100), (0x3400, 0xA000), (0x20000, 0x32000))
 _BORDERS = '.!?…:;\n"“”„«»|•()[]。！？「」'
@@ -80,11 +84,12 @@ def word_hashes(texts: Sequence[str]) -> tuple[Hashed, np.ndarray]:
 def _hashed(texts: Sequence[str], *, signs: bool) -> tuple[Hashed, np.ndarray]:
     # utf-32 has a fixed width; half surrogates pass, a text out of a file may hold them.
     codes = np.frombuffer("\n".join([*texts, ""]).encode("utf-32-le", "surrogatepass"), dtype="<u4")
-    kinds = _tables_of_characters()[0][codes]
+    kind_of, single, border = _tables(_SMALL if codes.max(initial=0) < _SMALL else _ALL)
+    kinds = kind_of[codes]
     begins = kinds != _SPACE
     begins[1:] &= (kinds[1:] != _WORD) | (kinds[:-1] != _WORD)
     if not signs:
-        begins &= (kinds == _WORD) | _tables_of_characters()[1][codes]
+        begins &= (kinds == _WORD) | single[codes]
     starts = np.flatnonzero(begins)
     stops = _stops(kinds, starts)
     # The sum of value * base**place from start to stop, moved back to place 0: a polynomial of the token alone.
@@ -94,7 +99,7 @@ def _hashed(texts: Sequence[str], *, signs: bool) -> tuple[Hashed, np.ndarray]:
     values = _mixed((sums[stops] - sums[starts]) * inverses[starts])
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)) + 1  # and the line feed
     ends = np.searchsorted(starts, np.concatenate([[0], np.cumsum(lengths)]))
-    borders = np.cumsum(_tables_of_characters()[2][codes])
+    borders = np.cumsum(border[codes])
     begin = np.diff(borders[starts], prepend=-1) != 0
     return Hashed(values, ends), begin
 
@@ -128,9 +133,9 @@ def _mixed(values: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _tables_of_characters() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For every character, made in 0.2 s: its kind (uint8), whether it is a word by itself, whether it ends a sentence."""
-    kinds = np.full(0x110000, _SIGN, np.uint8)
+def _tables(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For the first characters: the kind (uint8), whether it is a word by itself, whether it ends a sentence."""
+    kinds = np.full(size, _SIGN, np.uint8)
     for code in range(len(kinds)):
         character = chr(code)
         if character.isalnum() or character == "_":
@@ -141,19 +146,19 @@ def _tables_of_characters() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for begin, end in _SINGLE:
         single[begin:end] = kinds[begin:end] == _WORD
     kinds[single] = _SIGN
-    border[[ord(character) for character in _BORDERS]] = True
+    border[[code for code in map(ord, _BORDERS) if code < size]] = True
     return kinds, single, border
 
 
-_tables: dict[str, np.ndarray] = {}
+_grown: dict[str, np.ndarray] = {}
 
 
 def _powers(count: int) -> tuple[np.ndarray, np.ndarray]:
     """base**i and base**-i for i < count; the tables grow to what was asked for."""
-    if len(_tables.get("powers", ())) < count:
+    if len(_grown.get("powers", ())) < count:
         size = max(count, BATCH_CHARS + 4096)
         for name, base in (("powers", _BASE), ("inverses", _INVERSE)):
             factors = np.full(size, base, np.uint64)
             factors[0] = 1
-            _tables[name] = np.cumprod(factors, dtype=np.uint64)
-    return _tables["powers"], _tables["inverses"]
+            _grown[name] = np.cumprod(factors, dtype=np.uint64)
+    return _grown["powers"], _grown["inverses"]
