@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data_prep.card_facts import Facts, SplitFacts
 from data_prep.card_html import page
 from data_prep.card_markdown import document
 from data_prep.errors import DataError
@@ -21,54 +20,6 @@ NAMES = ("card.md", "card.html")
 UNSTATED = "not stated"
 _EXAMPLES = 3
 _EXAMPLE_CHARS = 400
-
-
-@dataclass(slots=True)
-class SplitFacts:
-    """What the card says of one split.
-
-    Args:
-        count: Pairs.
-        documents: Different documents.
-        chars: Of x and of y, in all; in the shards' unit.
-        duplicates: Of x and of y: equal texts beyond the first.
-        histograms: Per side, (lower end of the bin, texts) by powers of two.
-        sources: Corpus name -> pairs.
-        licences: Licence -> pairs.
-        examples: Records, their texts cut short.
-        fingerprint: The shards'.
-        unit: What lengths count.
-    """
-
-    count: int
-    documents: int
-    chars: tuple[int, int]
-    duplicates: tuple[int, int]
-    histograms: tuple[list[tuple[int, int]], list[tuple[int, int]]]
-    fingerprint: str
-    unit: str
-    sources: Counter[str] = field(default_factory=Counter)
-    licences: Counter[str] = field(default_factory=Counter)
-    examples: list[dict[str, str]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Facts:
-    """All that a card says.
-
-    Args:
-        name: Of the folder.
-        splits: By name.
-        shared: Texts of x and of y that two splits have.
-        steps: The account of how the splits were made, the last step last.
-        contamination: The newest report by task, or None.
-    """
-
-    name: str
-    splits: dict[str, SplitFacts]
-    shared: tuple[int, int]
-    steps: list[dict[str, Any]]
-    contamination: dict[str, Any] | None
 
 
 def write_card(folder: Path, on_record: Callable[[], object] = lambda: None) -> Facts:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from data_prep.card_facts import Facts
 from data_prep.card_markdown import counts, step_lines, tables
-
-if TYPE_CHECKING:
-    from data_prep.card import Facts
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}"

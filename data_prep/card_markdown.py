@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from data_prep.card import Facts, SplitFacts
+from data_prep.card_facts import Facts, SplitFacts
 
 _BAR = 30
 _EIGHTHS = " ▏▎▍▌▋▊▉█"

@@ -9,11 +9,18 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from data_prep.errors import DataError
-from data_prep.storage import Check, anything
+
+Check: TypeAlias = Callable[[bytes], bool]
+
+
+def anything(data: bytes) -> bool:
+    """A check that every answer passes."""
+    return True
+
 
 # What the schemes of fsspec's own list need beside it; others are named by fsspec's message.
 _PACKAGES = {

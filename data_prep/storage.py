@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 from data_prep.errors import DataError
-
-Check: TypeAlias = Callable[[bytes], bool]
-
-
-def anything(data: bytes) -> bool:
-    """A check that every answer passes."""
-    return True
+from data_prep.remote import Check, RemoteStorage, anything
 
 
 @runtime_checkable
@@ -105,7 +98,6 @@ def storage_of(place: Place) -> Storage:
         return LocalStorage(Path(place.removeprefix("file://")))
     if not is_address(place):
         return LocalStorage(Path(place))
-    from data_prep.remote import RemoteStorage
 
     return RemoteStorage(place)
 

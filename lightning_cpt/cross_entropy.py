@@ -8,14 +8,11 @@ one. That is four products for two directions, where two separate ones take six.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-if TYPE_CHECKING:
-    from lightning_cpt.losses import FalseNegatives
 
 _NEVER = float("-inf")
 
@@ -34,6 +31,21 @@ class CrossEntropy(NamedTuple):
     accuracy: Tensor
     column_accuracy: Tensor
     masked: Tensor
+
+
+class FalseNegatives(NamedTuple):
+    """The gathered hashes: which columns are right answers to a row that is not their own.
+
+    Args:
+        pairs: pairs that agree in any of the k columns are no negatives of each other, ``(world_size * n, k)``.
+        positives: a hard negative that is the text of a row's own y is none for that row, ``(world_size * n,)``;
+            None takes all as negatives.
+        negatives: hashes of the hard negatives, ``(m,)``.
+    """
+
+    pairs: Tensor
+    positives: Tensor | None
+    negatives: Tensor
 
 
 class Rivals:

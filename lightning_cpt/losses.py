@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightning_cpt.cross_entropy import Rivals, cross_entropy
+from lightning_cpt.cross_entropy import FalseNegatives, Rivals, cross_entropy
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.gather import (
     all_gather_uneven,
@@ -51,21 +51,6 @@ class Keys(NamedTuple):
     """
 
     pairs: Tensor
-    negatives: Tensor
-
-
-class FalseNegatives(NamedTuple):
-    """The gathered hashes: which columns are right answers to a row that is not their own.
-
-    Args:
-        pairs: pairs that agree in any of the k columns are no negatives of each other, ``(world_size * n, k)``.
-        positives: a hard negative that is the text of a row's own y is none for that row, ``(world_size * n,)``;
-            None takes all as negatives.
-        negatives: hashes of the hard negatives, ``(m,)``.
-    """
-
-    pairs: Tensor
-    positives: Tensor | None
     negatives: Tensor
 
 
