@@ -62,7 +62,8 @@ class NodeCache:
         try:
             data = path.read_bytes()
             if good(data):
-                os.utime(path)  # the time of last use, also where the disk does not keep it itself
+                with suppress(OSError):  # somebody else's entry is as good
+                    os.utime(path)  # the time of last use, also where the disk does not keep it itself
                 return data
             path.unlink(missing_ok=True)
         except OSError:
@@ -140,7 +141,7 @@ def cache_from_environment() -> NodeCache | None:
     size = os.environ.get(CACHE_GIB, str(DEFAULT_GIB))
     try:
         return NodeCache(folder, float(size))
-    except ValueError as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError as error:
+        raise DataError(f"{CACHE}, {CACHE_GIB}: {error}") from None
+    except (ValueError, OverflowError):
         raise DataError(f"{CACHE_GIB}: {size!r} is not a number of GiB") from None

@@ -293,9 +293,8 @@ def _add_clean(commands: Any) -> None:
     parser.add_argument(
         "--min-words",
         type=_positive,
-        default=5,
         metavar="N",
-        help="with --text: words a text must have (default: %(default)s)",
+        help="with --text: words a text must have (default: 5)",
     )
     parser.add_argument(
         "--near-duplicate",

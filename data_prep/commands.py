@@ -24,6 +24,8 @@ from data_prep.shards.write import check_target
 from data_prep.split import split_pairs
 from data_prep.storage import Storage, storage_of
 
+_MIN_WORDS = 5  # of a text, where --min-words does not say
+
 
 def code(args: argparse.Namespace) -> int:
     """Mine source trees, repositories and CodeSearchNet's files; split by package."""
@@ -44,7 +46,8 @@ def code(args: argparse.Namespace) -> int:
         options: dict[str, Any] = {"languages": args.languages, "rules": rules, "processes": args.processes}
         pairs = list(mine(args.paths, report=report, on_found=bar.reset, on_file=bar.update, **options))
     splits = drop_duplicates(_split(args, pairs, "package"), report)
-    drop_near_duplicates(splits, report, args.near_duplicate)
+    if args.near_duplicate:
+        drop_near_duplicates(splits, report, args.near_duplicate)
     return _publish(args, splits, report, "code")
 
 
@@ -150,7 +153,18 @@ def _bar(items: Iterable[Any] | None = None, **options: Any) -> Any:
 
 
 def _check_out(args: argparse.Namespace) -> None:
-    """Refuse a finished folder, or a file, before the work, not after it."""
+    """Refuse a finished folder, a file, or numbers that cannot be, before the work, not after it."""
+    if not 0 <= getattr(args, "near_duplicate", 0) <= 1:
+        raise DataError(f"--near-duplicate {args.near_duplicate}: is a share from 0 to 1")
+    if not 0 < getattr(args, "max_parse_seconds", 1) < float("inf"):
+        raise DataError(f"--max-parse-seconds {args.max_parse_seconds}: is no number of seconds above 0")
+    if hasattr(args, "test_fraction"):
+        split_pairs(
+            [],
+            lambda pair: pair.document,
+            test_fraction=args.test_fraction,
+            validation_fraction=args.validation_fraction,
+        )
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"{args.out}: is a file; name a folder")
     for name in SPLITS:
@@ -186,9 +200,16 @@ def _account(
         for name in SPLITS:
             report.kept[f"{name} pairs"] = manifests[name]["count"] if name in manifests else 0
         step = make_step(args, report, corpus.fingerprints if corpus else {}, manifests)
-        earlier = read_history(corpus.folder) if corpus else []
-        write_history(args.out, [*earlier, {**step, **more}])
+        try:
+            write_history(args.out, [*earlier, {**step, **more}])
+        except OSError as error:
+            raise DataError(
+                f"{args.out}: the shards are whole, but their account cannot be written ({error.strerror})"
+            ) from None
 
+    earlier = (
+        read_history(corpus.folder) if corpus else []
+    )  # now: damage in it ends the command before its work
     return write
 
 
@@ -201,7 +222,8 @@ def _show(args: argparse.Namespace, manifests: dict[str, dict[str, Any]], report
         write_card(args.out, bar.update)
     for name, manifest in manifests.items():
         print(f"{args.out / name}  {len(manifest['shards'])} shard(s)  fingerprint {manifest['fingerprint']}")
-    if missing := [name for name in ("validation", "test") if name not in manifests]:
+    missing = [name for name in ("validation", "test") if name not in manifests]
+    if missing and hasattr(args, "holdout"):
         print(
             f"no {' and no '.join(missing)} split: no group's hash fell into it; name some (--validation, --holdout)"
         )
@@ -217,11 +239,13 @@ def clean(args: argparse.Namespace) -> int:
     from data_prep.spill import spill_folder
 
     near = NearRules(args.near_duplicate, args.max_group, drop_large=args.drop_large_groups)
-    limits = {"min_words": args.min_words, "min_stop_words": 2 if args.english else 0}
-    if args.english and not args.text:
-        raise DataError("--english: a rule for text; add --text")
+    for option in ("english", "min_words"):
+        if getattr(args, option) and not args.text:
+            raise DataError(f"--{option.replace('_', '-')}: a rule for text; add --text")
+    limits = {"min_words": args.min_words or _MIN_WORDS, "min_stop_words": 2 if args.english else 0}
     rules = CleanRules(QualityRules(**limits) if args.text else None, near)
     corpus, report = _corpus(args), Report()
+    _count_left_out(corpus, report)
     passes = 2 if near.threshold else 1
     with (
         spill_folder(args.out) as spill,
@@ -238,10 +262,16 @@ def decontaminate(args: argparse.Namespace, texts: Iterable[tuple[str, str]]) ->
 
     rules = NgramRules(ngram=args.ngram, max_documents=args.max_documents, min_ratio=args.min_ratio)
     corpus, report = _corpus(args), Report()
+    _count_left_out(corpus, report)
     with _bar(total=2 * corpus.count, unit=" pairs", desc="searching") as bar:
         found = decontaminate(corpus, texts, rules, report, bar.update).to_dict()
     print(table(found))
     return _publish_corpus(args, corpus, report, contamination=found)
+
+
+def _count_left_out(corpus: Corpus, report: Report) -> None:
+    """Count what is in quarantine: the new shards will not have it, nor the mark."""
+    report.dropped["in quarantine"] += sum(shards.left_out for shards in corpus.shards.values())
 
 
 def _corpus(args: argparse.Namespace) -> Corpus:
@@ -258,7 +288,8 @@ def _publish_corpus(args: argparse.Namespace, corpus: Corpus, report: Report, **
         raise DataError(f"{args.out}: no training pairs left: all were dropped for the reasons above")
     manifests = stream_splits(
         args.out,
-        {name: corpus.survivors(name) for name in corpus.shards},
+        # Splits that are not there are emptied: those of a former corpus were never compared with this one.
+        {name: corpus.survivors(name) if name in corpus.shards else () for name in SPLITS},
         source=corpus.source,
         overwrite=args.overwrite,
         finish=_account(args, report, corpus, **more),

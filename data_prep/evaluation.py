@@ -144,7 +144,9 @@ class EvaluationTexts:
         ready = [normalised(text) for text in texts]
         for part in batches(ready):
             hashed, begin = word_hashes(ready[part])
-            for _, values, rows in _runs(hashed, self._sizes, begin, self.rules.whole_words):
+            # A run as long as the n-grams is a part of a longer text, which sits anywhere.
+            whole = min(self.rules.whole_words, self.rules.ngram)
+            for _, values, rows in _runs(hashed, self._sizes, begin, whole):
                 maybe = np.flatnonzero(self._table[self._slots(values)])
                 places = np.searchsorted(self.grams, values[maybe])
                 places[places == len(self.grams)] = 0

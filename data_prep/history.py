@@ -29,7 +29,7 @@ def make_step(
         inputs: Split -> fingerprint of the shards that were read; empty where other files were.
         manifests: Split -> manifest of the shards that were written.
     """
-    hidden = {"func", "prep_command", "overwrite"}
+    hidden = {"func", "prep_command", "overwrite", "processes"}  # what changes nothing of the outcome
     return {
         "command": f"cpt prep {args.prep_command}",
         "options": {name: _plain(value) for name, value in sorted(vars(args).items()) if name not in hidden},

@@ -11,7 +11,6 @@ from data_prep.report import Report
 # Gutenberg's licence stands outside of these two lines in every one of its books.
 _GUTENBERG = re.compile(r"\*\*\* ?(START|END) OF TH(E|IS) PROJECT GUTENBERG[^\n]*")
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _RULE_LINE = re.compile(r"\s*([=\-~^*_#+.`:'\"])(\s*\1){2,}\s*$")
 # A line of a reStructuredText table: "===== =====" or "+-----+-----+".
 _TABLE_RULE = re.compile(r"^\s*(=+(\s+=+)+|\+[-=]+\+([-=+]+\+)?)\s*$", re.MULTILINE)
@@ -45,7 +44,7 @@ def paragraphs(document: Document, report: Report | None = None) -> Iterator[str
     report, kind = report if report is not None else Report(), document.kind
     text = _without_licence(document.text)
     if kind == ".md":
-        text = _MD_LINK.sub(r"\1", _without_sections(_COMMENT.sub("", _FENCE.sub("", text)), report))
+        text = _MD_LINK.sub(r"\1", _without_sections(_without_comments(_FENCE.sub("", text)), report))
     elif kind == ".wet":
         text = _without_menus(text, report)
     blocks = [block for block in re.split(r"\n[ \t\f]*\n", text) if block.strip()]
@@ -120,9 +119,25 @@ def is_heading(piece: str) -> bool:
 
 
 def _without_licence(text: str) -> str:
-    marks = {match[1]: match for match in _GUTENBERG.finditer(text)}
-    begin = marks["START"].end() if "START" in marks else 0
-    return text[begin : marks["END"].start() if "END" in marks else len(text)]
+    """What stands between the marks of each book; of a file without marks, all."""
+    parts, begin = [], 0
+    marks = list(_GUTENBERG.finditer(text))
+    for mark in marks:
+        if mark[1] == "END" and begin >= 0:
+            parts.append(text[begin : mark.start()])
+        begin = mark.end() if mark[1] == "START" else -1
+    if begin >= 0:
+        parts.append(text[begin:])
+    return "\n\n".join(parts)
+
+
+def _without_comments(text: str) -> str:
+    """Without HTML's comments; one that never ends is text."""
+    parts, at = [], 0
+    while (begin := text.find("<!--", at)) >= 0 and (end := text.find("-->", begin + 4)) >= 0:
+        parts.append(text[at:begin])
+        at = end + 3
+    return "".join([*parts, text[at:]])
 
 
 def _rst_prose(blocks: Iterable[str]) -> list[str]:
@@ -150,6 +165,8 @@ def _line_groups(block: str, kind: str) -> Iterator[list[str]]:
     group: list[str] = []
     for line in lines:
         heading = kind == ".md" and line.startswith("#")
+        if heading and not line.strip("# \t"):
+            continue  # a heading that says nothing, or whose picture is gone
         if group and (own_lines or heading or _ITEM.match(line)):
             yield group
             group = []

@@ -29,7 +29,8 @@ def evaluation_texts(root: Path | str) -> Iterator[tuple[str, str]]:
             f"evaluation data {root}: is no folder; get one with: cpt eval fetch senteval --to {root}"
         )
     found = False
-    for path in sorted(Path(at, name) for at, _, names in os.walk(root) for name in names):
+    walked = os.walk(root.absolute(), followlinks=True)
+    for path in sorted(Path(at, name) for at, _, names in walked for name in names):
         for task, pattern, read in _KNOWN:
             if pattern.search(path.as_posix()):
                 found = True
@@ -52,7 +53,7 @@ def _texts(path: Path, task: str, read: Callable[[str], Iterator[str]]) -> Itera
         text = raw.decode("latin-1")
     try:
         yield from (one for one in read(text) if one.strip())
-    except (ValueError, IndexError, KeyError, TypeError, SyntaxError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, SyntaxError, csv.Error) as error:
         raise EvalError(f"{path}: not in the form of {task} ({error}); fetch or copy it again") from error
 
 

@@ -23,6 +23,7 @@ _LINES = re.compile(r"#L(\d+)(?:-L(\d+))?$")
 _WORD = re.compile(r"\w+")
 # So many words of a docstring, in a row, do not stand in a function by chance.
 _TELLTALE_WORDS = 5
+_FEW_WORDS = 3  # of a docstring, with which it can be told from chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def mine_row(languages: Collection[str], row: Row, rules: CodeRules) -> Mined:
 def _parse(row: Row) -> dict[str, Any]:
     try:
         fields = json.loads(row.line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{row.name}: not JSON ({error})") from None
     if not isinstance(fields, dict):
         raise DataError(f"{row.name}: a row must be an object, not {type(fields).__name__}")
@@ -98,7 +99,7 @@ def _parse(row: Row) -> dict[str, Any]:
             raise DataError(f"{row.name}: no text under {key!r}; CodeSearchNet's rows have it")
     try:
         row.line.encode()
-        (fields["code"] + fields["docstring"]).encode()
+        "".join(value for value in fields.values() if isinstance(value, str)).encode()
     except UnicodeEncodeError:
         raise DataError(f"{row.name}: holds half a surrogate pair, which is no Unicode text") from None
     return fields
@@ -122,7 +123,7 @@ def _without_docstring(
 def _tells(code: str, x: str) -> bool:
     """Whether the docstring's first words stand in the code, whatever marks are between them."""
     words = _WORD.findall(x)[: 2 * _TELLTALE_WORDS]
-    return len(words) >= _TELLTALE_WORDS and " ".join(words) in " ".join(_WORD.findall(code))
+    return len(words) >= _FEW_WORDS and " ".join(words) in " ".join(_WORD.findall(code))
 
 
 def _meta(fields: dict[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,16 @@ class Syntax:
         begin = len(self.opening.encode())
         while (node := _at(root, source, begin)) is not None and node.type in self.comments:
             begin = node.end_byte
-        return source[begin:].decode().strip()
+        return self._without_doc(self.opening.encode() + source[begin:].lstrip(), seconds)
+
+    def _without_doc(self, source: bytes, seconds: float) -> str:
+        """The source, behind the opening, without the documentation between its first annotations and name."""
+        captured = grammar.matches(self.language, grammar.parse(self.language, source, seconds))
+        if captured:
+            first = min(captured, key=lambda one: one["function"][0].start_byte)
+            for comment in self._between(self._outermost(first["function"][0])[1], first):
+                source = source[: comment.start_byte] + source[comment.end_byte :].lstrip()
+        return source[len(self.opening.encode()) :].decode().strip()
 
     def _outermost(self, node: Node) -> tuple[Node, Node]:
         """Where a function's source begins, and the whole of it: with its modifiers, export, statement."""
@@ -164,7 +173,10 @@ class Syntax:
 
     def _code(self, source: bytes, begin: Node, outer: Node, doc: list[Node]) -> str:
         start, end = begin.start_byte, outer.end_byte
-        fixed = rows_inside(outer, self.literals) if begin.start_point.column else set()
+        line = source[source.rfind(b"\n", 0, start) + 1 : start]
+        # What stands before it on its line, such as its documentation, is no indentation.
+        column = min(begin.start_point.column, len(line) - len(line.lstrip()))
+        fixed = rows_inside(outer, self.literals) if column else set()
         rows = {row - begin.start_point.row for row in fixed}
         code = source[start:end]
         if doc[0].start_byte >= start:
@@ -174,7 +186,7 @@ class Syntax:
             removed = source[doc[0].start_byte : cut].count(b"\n")
             rows = {row - removed for row in rows}  # annotations hold no literals over lines
             code = source[start : doc[0].start_byte] + source[cut:end]
-        return dedent(code.decode(), begin.start_point.column, rows).rstrip()
+        return dedent(code.decode(), column, rows).rstrip()
 
     def _name(self, node: Node, name: Node) -> str:
         parts, scope = [text(name), self.owner(node)], node.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
@@ -70,13 +70,18 @@ def _entries(listing: bytes) -> Iterator[tuple[str, str]]:
 def _git(repository: Path, *words: str) -> bytes:
     command = _command(repository, *words)
     try:
-        done = subprocess.run(command, capture_output=True, env=os.environ | _ENVIRONMENT, check=False)
+        done = subprocess.run(command, capture_output=True, env=_environment(), check=False)
     except FileNotFoundError:
         raise DataError(f"{repository}: reading a revision needs the git command; install git") from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().split("\n")[0]
         raise DataError(f"{repository}: git {words[0]}: {said}")
     return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """Without what a hook or another worktree sets: it would lead to another repository than the one named."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("GIT_")} | _ENVIRONMENT
 
 
 def _command(repository: Path, *words: str) -> list[str]:
@@ -111,7 +116,7 @@ def _skip(stream: IO[bytes], size: int) -> None:
         size -= len(data)
 
 
-@cache
+@lru_cache(maxsize=4)
 def _reader(repository: str, owner: int) -> subprocess.Popen[bytes]:
     """One git process for all objects that the process ``owner`` reads; it ends with its input.
 
@@ -122,5 +127,5 @@ def _reader(repository: str, owner: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | _ENVIRONMENT,
+        env=_environment(),
     )

@@ -41,7 +41,8 @@ def _receiver(node: Node) -> str:
 
 
 def _fault(node: Node, name: str) -> str | None:
-    return "test function" if re.match(r"(Test|Benchmark|Example|Fuzz)([A-Z_]|$)", name) else None
+    test = "." not in name and re.match(r"(Test|Benchmark|Example|Fuzz)([A-Z_]|$)", name)  # no method is one
+    return "test function" if test else None
 
 
 SYNTAX = Syntax(

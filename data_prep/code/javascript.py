@@ -23,7 +23,11 @@ def _clean_name(name: str) -> str:
 
 
 def _fault(node: Node, name: str) -> str | None:
-    return "constructor" if node.type == "method_definition" and name.endswith("constructor") else None
+    return (
+        "constructor"
+        if node.type == "method_definition" and name.rpartition(".")[2] == "constructor"
+        else None
+    )
 
 
 SYNTAX = Syntax(
@@ -48,7 +52,7 @@ SYNTAX = Syntax(
         "expression_statement",
         "assignment_expression",
     ),
-    literals=("template_string",),
+    literals=("template_string", "string"),
     blocks=("statement_block",),
     clean_name=_clean_name,
     fault=_fault,

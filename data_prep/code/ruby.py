@@ -69,7 +69,7 @@ SYNTAX = Syntax(
     wrappers=("argument_list", "call"),
     literals=("heredoc_body", "string", "subshell", "string_array", "symbol_array", "regex"),
     blocks=("body_statement",),
-    lead=re.compile(r"sig\b"),
+    lead=re.compile(r"sig\s*(\{|\(|do\b)"),
     clean_name=lambda name: name.replace("::", "."),
     fault=_fault,
 )

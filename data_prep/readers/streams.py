@@ -68,7 +68,7 @@ class _ZstdFrames(io.RawIOBase):
             if self._frame is not None:
                 raise EOFError("the last frame is cut")
             return False
-        self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+        self._frame = self._frame or zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
         self._ready = memoryview(self._frame.decompress(self._packed))
         self._packed = self._frame.unused_data
         if self._frame.eof:

@@ -206,6 +206,10 @@ def _is_sound(manifest: dict[str, Any]) -> bool:
         and {"source", "layout", "kind", "unit"} <= manifest.keys()
         and len(chunks) == len(shards) > 0
         and all(re.fullmatch(r"[^/\\\0]+\.tar", name) for name in chunks)
+        # Hashes name files of the node's cache.
+        and all(
+            re.fullmatch("[0-9a-f]{16}", shard[key]) for shard in shards for key in ("xxh64", "idx_xxh64")
+        )
         and len(set(places)) == len(places)
         and all(0 <= chunk < chunks[shard] for shard, chunk in places)
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from data_prep.errors import DataError
+from data_prep.errors import CorruptChunk, DataError
 from data_prep.pairs import Pair
 from data_prep.shards.files import quarantined, unlisted_tars
 from data_prep.shards.index import (
@@ -84,15 +84,25 @@ def _verify_chunks(
     for chunk, (count, end) in enumerate(zip(shards.chunk_counts.tolist(), ends.tolist(), strict=True)):
         number = shards.numbers[chunk]
         where = f"{storage}/{name}: chunk {number}"
-        try:
-            pairs = [Pair.from_dict(record, where) for record in shards.read_chunk(chunk)]
-        except DataError:
+        pairs = _pairs(shards, chunk, where)
+        if pairs is None:
             cure = f"leave it out: {quarantine_command(storage, name, int(number))}"
             yield f"{where} ({count} records at byte {index.offsets[number]}): damaged; {cure}"
-        else:
-            if not _is_indexed(pairs, shards, slice(end - count, end)):
-                yield f"{where}: its records are not those of the index"
+        elif not _is_indexed(pairs, shards, slice(end - count, end)):
+            yield f"{where}: its records are not those of the index"
         on_chunk()
+
+
+def _pairs(shards: PairShards, chunk: int, where: str) -> list[Pair] | None:
+    """The checked records of a chunk, or None where it is damaged; a server that does not answer is no damage."""
+    try:
+        records = shards.read_chunk(chunk)
+    except CorruptChunk:
+        return None
+    try:
+        return [Pair.from_dict(record, where) for record in records]
+    except DataError:
+        return None
 
 
 def _is_indexed(pairs: list[Pair], shards: PairShards, rows: slice) -> bool:

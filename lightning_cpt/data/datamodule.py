@@ -158,6 +158,9 @@ class PairDataModule(LightningDataModule):
 
     def _check_training(self, world_size: int) -> None:
         self.plan()
+        for name, splits in self.splits.items():
+            if left_out := splits["train"].left_out:
+                self._note(f"{self._key(name)}: {left_out:,} training pairs are in quarantine and left out")
         for line in check_negatives({n: s["train"] for n, s in self.splits.items()}, self.hard_negatives):
             self._note(line)
         readers = world_size * max(1, self.workers)

@@ -111,7 +111,7 @@ class ShareReader:
                 self._records[source].chunk(chunk)
             except CorruptChunk as error:
                 if last and self.on_corrupt == "stop":
-                    message = f"{error}; or go on with --data.on_corrupt substitute"
+                    message = f"{error} (another order: a new run); or go on with --data.on_corrupt substitute"
                     raise CorruptChunk(error.shard, error.chunk, message, error.number, error.cure) from None
                 if last:
                     self._damaged[source, chunk] = str(error)

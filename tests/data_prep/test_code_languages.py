@@ -561,3 +561,29 @@ def test_what_stands_in_an_undocumented_function_is_found_by_itself() -> None:
     assert list(found("javascript", "/** Has one inside. */\n" + source)) == ["outer"]
     named = "var outer = function outer() {\n  /** Does it well. */\n  function inner() { go(); }\n};\n"
     assert list(found("javascript", named)) == ["outer.inner"]
+
+
+def test_documentation_on_the_functions_own_line_is_no_indentation() -> None:
+    source = "class A {\n    /** Says it here. */ public int f(int a) {\n        if (a > 1) {\n            return 2;\n        }\n        return a;\n    }\n}\n"
+    code = found("java", source)["A.f"].code
+    assert code == "public int f(int a) {\n    if (a > 1) {\n        return 2;\n    }\n    return a;\n}"
+
+
+def test_a_string_that_goes_on_keeps_its_blanks() -> None:
+    source = (
+        "class A {\n  /** Gives a text. */\n  f() {\n    var s = 'a \\\n      b';\n    return g(s);\n  }\n}\n"
+    )
+    assert "'a \\\n      b'" in found("javascript", source)["A.f"].code
+
+
+def test_names_that_only_look_like_constructors_and_tests() -> None:
+    javascript = (
+        "class A {\n  /** Takes it apart. */\n  deconstructor(a) {\n    a.b();\n    return g(a);\n  }\n}\n"
+    )
+    assert found("javascript", javascript)["A.deconstructor"].fault is None
+    go = (
+        "package p\n\n// Close ends it all.\nfunc (s *TestServer) Close() int {\n\ts.a()\n\treturn s.b()\n}\n"
+    )
+    assert found("go", go)["TestServer.Close"].fault is None
+    ruby = "class A\n  # Signs it well.\n  sig = 1\n  def run(a)\n    b(a)\n    a + 1\n  end\nend\n"
+    assert "A.run" not in found("ruby", ruby)

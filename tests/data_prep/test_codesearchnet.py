@@ -157,3 +157,23 @@ def test_mistakes(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_bytes(b"[1]\n")
     with pytest.raises(DataError, match="a row must be an object, not list"):
         mined(tmp_path / "bad.jsonl")
+
+
+def test_documentation_behind_an_annotation_goes_too(tmp_path: Path) -> None:
+    code = "@Deprecated\n/** Runs the {@code name} of the user given now. */\npublic int run(int a) {\n  a += 1;\n  return a;\n}"
+    (pair,) = mined(corpus(tmp_path, row("java", code, "Runs the name of the user given now.")))
+    assert pair.y == "@Deprecated\npublic int run(int a) {\n  a += 1;\n  return a;\n}"
+
+
+def test_a_short_docstring_that_stays_is_seen(tmp_path: Path) -> None:
+    report = Report()
+    code = "function run(a) {\n  // Runs it now.\n  a += 1;\n  return a;\n}"
+    assert mined(corpus(tmp_path, row("javascript", code, "Runs it now.")), report) == []
+    assert report.dropped["row whose docstring was not found, yet stands in the code"] == 1
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, json.dumps(row("java", JAVA) | {"repo": "\ud800"})])
+def test_rows_that_cannot_be(tmp_path: Path, line: str) -> None:
+    (tmp_path / "x_valid_0.jsonl").write_text(line + "\n")
+    with pytest.raises(DataError, match=r"x_valid_0\.jsonl.*(not JSON|surrogate)"):
+        mined(tmp_path / "x_valid_0.jsonl")

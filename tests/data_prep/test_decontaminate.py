@@ -136,3 +136,12 @@ def test_bad_rules(options: dict[str, float]) -> None:
 def test_no_texts(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no evaluation texts long enough"):
         searched(tmp_path, [Pair("a", "x", "y")], [("T", "too short")])
+
+
+@pytest.mark.parametrize("ngram", [5, 6, 7, 8, 13])
+def test_a_text_amid_others_is_found_by_ngrams_of_any_size(tmp_path: Path, ngram: int) -> None:
+    rng = random.Random(4)
+    one = words(rng, 30)
+    pairs = [Pair("in", "a", f"{words(rng, 20)} {one} {words(rng, 20)}"), Pair("out", "b", words(rng, 70))]
+    gone, _, _ = searched(tmp_path, pairs, [("T", one)], NgramRules(ngram=ngram))
+    assert gone == {"in"}

@@ -26,6 +26,7 @@ from data_prep.shards import (
     write_shards,
     write_splits,
 )
+from data_prep.shards.index import SEAL, fingerprint, seal
 
 MakePairs = Callable[..., list[Pair]]
 
@@ -178,3 +179,15 @@ def test_writers_refuse(tmp_path: Path, make_pairs: MakePairs) -> None:
         with pytest.raises(DataError, match="tars that were not written by"):
             write_shards(tmp_path / "theirs", make_pairs(1), source="unit", overwrite=overwrite)
     assert (tmp_path / "theirs" / "precious-00000.tar").read_bytes() == b"data"
+
+
+def test_a_manifest_whose_hash_is_a_path_is_refused(shards: Path) -> None:
+    """Whoever writes one can seal it; the hash would name a file of the node's cache."""
+    path = shards / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["shards"][0]["idx_xxh64"] = "../../victim"
+    manifest["fingerprint"] = fingerprint(manifest["shards"], [])
+    manifest[SEAL] = seal(manifest)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="damaged or edited"):
+        PairShards.open(shards)

@@ -303,3 +303,26 @@ def test_documents_are_never_joined() -> None:
 def test_bad_rules(options: dict[str, int], message: str) -> None:
     with pytest.raises(DataError, match=message):
         TextRules(**options)  # type: ignore[arg-type]
+
+
+def test_every_book_of_a_file_is_kept() -> None:
+    start, end = (
+        "*** START OF THE PROJECT GUTENBERG EBOOK X ***",
+        "*** END OF THE PROJECT GUTENBERG EBOOK X ***",
+    )
+    two = (
+        f"About\n\n{start}\n\nFirst book.\n\n{end}\n\nLicence\n\n{start}\n\nSecond book.\n\n{end}\n\nLicence"
+    )
+    assert prose(two) == ["First book.", "Second book."]
+    assert prose(two.rpartition("\n\n*** END")[0]) == ["First book.", "Second book."]
+    assert prose(f"A book without its start.\n\n{end}\n\nLicence") == ["A book without its start."]
+
+
+def test_headings_that_say_nothing() -> None:
+    assert prose("#\n\nText.\n\n## \n\n# ![](logo.png)\n\nMore.", ".md") == ["Text.", "More."]
+
+
+def test_comments_of_markdown_and_one_that_never_ends() -> None:
+    assert prose("One <!-- not\nthis --> two <!-- <!-- --> three.", ".md") == ["One two three."]
+    assert prose("One <!-- two.", ".md") == ["One <!-- two."]
+    assert len(prose("<!-- " * 200_000, ".md")) == 1  # at once

@@ -47,3 +47,36 @@ def test_no_evaluation_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["prep", "decontaminate", str(tmp_path / "pairs"), *words]) == 2
     assert "is no folder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_data_folder_may_be_the_tasks_own_and_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "real" / "MR").mkdir(parents=True)
+    (tmp_path / "real" / "MR" / "rt-polarity.pos").write_text(SENTENCE + "\n")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "MR").symlink_to(tmp_path / "real" / "MR")
+    rows = [{"id": str(i), "x": f"question {i}", "y": f"answer {i}"} for i in range(50)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["prep", "pairs", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "pairs")]) == 0
+    for number, place in enumerate(("real/MR", "linked")):
+        monkeypatch.chdir(tmp_path / place)
+        words = ["--data", ".", "--out", str(tmp_path / f"out{number}")]
+        assert main(["prep", "decontaminate", str(tmp_path / "pairs"), *words]) == 0
+        assert "MR" in capsys.readouterr().out
+
+
+def test_overwriting_leaves_no_split_of_a_former_corpus(tmp_path: Path) -> None:
+    for name, fractions in (("a", "0.3"), ("b", "0")):
+        rows = [{"id": f"{name}{i}", "x": f"{name} {i} x", "y": f"{name} {i} y"} for i in range(50)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        split = ["--test-fraction", fractions, "--validation-fraction", fractions]
+        assert (
+            main(["prep", "pairs", str(tmp_path / f"{name}.jsonl"), "--out", str(tmp_path / name), *split])
+            == 0
+        )
+        words = ["prep", "clean", str(tmp_path / name), "--out", str(tmp_path / "out"), "--overwrite"]
+        assert main(words) == 0
+    found = open_splits(tmp_path / "out")
+    assert {record["id"][0] for shards in found.values() for record in shards} == {"b"}
+    assert list(found) == ["train"]

@@ -72,4 +72,4 @@ def test_a_bad_chunk_of_one_rank_is_the_same_line_on_all(
     assert answers == [answers[0]] * 4
     done, message = answers[0]
     assert 0 <= done < 21
-    assert message == "chunk 5: damaged; or go on with --data.on_corrupt substitute"
+    assert message == "chunk 5: damaged (another order: a new run); or go on with --data.on_corrupt substitute"
