@@ -15,7 +15,6 @@ from data_prep.code.ruby import RUBY
 from data_prep.errors import DataError
 
 LANGUAGES = {one.name: one for one in (PYTHON, JAVA, JAVASCRIPT, PHP, RUBY, GO)}
-BY_SUFFIX = {suffix: one for one in LANGUAGES.values() for suffix in one.suffixes}
 
 
 def choose(names: Collection[str] | None) -> list[Language]:
