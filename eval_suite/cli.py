@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval_suite.compare_cli import add_compare
 from eval_suite.errors import EvalError
 
 if TYPE_CHECKING:
@@ -18,12 +19,18 @@ DEFAULT_TASKS = "senteval"
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsersAction:
-    """Add `eval` with its commands, and return where more can be added; each leaf sets `func`, a function of the arguments that returns the exit status."""
+    """Add the verbs of `eval`, and return where more can be added.
+
+    Each leaf sets `func`, a function of the arguments that returns the exit status.
+    """
     top = subparsers.add_parser("eval", help="score an encoder on public tasks")
     verbs = top.add_subparsers(metavar="VERB", required=True)
     run = verbs.add_parser("run", help="run tasks on an encoder and write one JSON per task")
     run.add_argument(
-        "--encoder", required=True, metavar="SPEC", help="st:NAME_OR_FOLDER, ckpt:FILE or py:MODULE:FUNCTION"
+        "--encoder",
+        required=True,
+        metavar="SPEC",
+        help="st:NAME_OR_FOLDER, ckpt:FILE, py:MODULE:FUNCTION or random:DIM",
     )
     run.add_argument(
         "--tasks",
@@ -45,6 +52,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
     run.set_defaults(func=run_command)
     listing = verbs.add_parser("list", help="name the tasks and their groups")
     listing.set_defaults(func=list_command)
+    add_compare(verbs)
     fetch = verbs.add_parser("fetch", help="download the data of a suite and check it")
     fetch.add_argument("suite", help="senteval")
     fetch.add_argument("--to", required=True, type=Path, metavar="DIR", help="`downstream` is made in here")
