@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from scipy import sparse
@@ -90,13 +90,23 @@ class BM25Encoder:
 
     name = "bm25"
     fingerprint = hashlib.sha256(f"bm25 {K1} {B} {_CASE_CHANGE.pattern} {_WORD.pattern}".encode()).hexdigest()
-    facts = {"parameters": 0, "k1": K1, "b": B}
+    by_words = True
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What a result says of the model."""
+        return {"parameters": 0, "k1": K1, "b": B}
 
     def encode(self, texts: list[str], side: str) -> NoReturn:
         """Raises EvalError: there is nothing to give."""
         raise EvalError(
             "encoder bm25: has no vectors, it ranks documents by words; use it on search and code search"
         )
+
+
+def by_words(encoder: Any) -> bool:
+    """Whether it stands for BM25, wrapped or not, and is to be asked for scores in place of vectors."""
+    return bool(getattr(encoder, "by_words", False))
 
 
 def _idf(n: int, present: np.ndarray) -> np.ndarray:

@@ -23,7 +23,10 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     verbs = top.add_subparsers(metavar="VERB", required=True)
     run = verbs.add_parser("run", help="run tasks on an encoder and write one JSON per task")
     run.add_argument(
-        "--encoder", required=True, metavar="SPEC", help="st:NAME_OR_FOLDER, ckpt:FILE or py:MODULE:FUNCTION"
+        "--encoder",
+        required=True,
+        metavar="SPEC",
+        help="st:NAME_OR_FOLDER, ckpt:FILE, py:MODULE:FUNCTION, or bm25 for search by words",
     )
     run.add_argument(
         "--tasks",
@@ -37,6 +40,21 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     run.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the JSON files go")
     run.add_argument(
         "--workers", type=int, metavar="N", help="processes for the probe; default: one per core"
+    )
+    run.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="search: keep blocks of vectors here; a stopped search goes on",
+    )
+    run.add_argument(
+        "--index",
+        default="exact",
+        metavar="NAME",
+        help="search: exact (default), or a FAISS index such as HNSW32",
+    )
+    run.add_argument(
+        "--trec", type=Path, metavar="DIR", help="search: write runs and judgements for trec_eval here"
     )
     run.set_defaults(func=run_command)
     listing = verbs.add_parser("list", help="name the tasks and their groups")
@@ -63,7 +81,7 @@ def run_command(args: argparse.Namespace) -> int:
     hashes = {task.name: task.sha256(args.data) for task in tasks}
     encoder = load_encoder(args.encoder)
     check_writable(args.out)
-    options = Options(workers=args.workers, progress=True)
+    options = Options(workers=args.workers, progress=True, work=args.work, index=args.index, trec=args.trec)
     results = [_run_one(encoder, task, hashes[task.name], options, args) for task in tasks]
     print(f"{encoder.name}  {encoder.fingerprint[:12]}, scores in %")
     print(table(results))

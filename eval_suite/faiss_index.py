@@ -45,7 +45,7 @@ def search_faiss(
     waiting: list[np.ndarray] = []
     row, own = 0, []
     for block in passing(data, name, progress):
-        *_, out = ledger.note([i for i, _ in block], row)
+        *_, out = ledger.note(block, row)
         own += [(int(query), row + int(column)) for query, column in out]
         waiting.append(_unit(scorer.vectors([text for _, text in block])))
         row += len(block)
@@ -56,7 +56,7 @@ def search_faiss(
     scores, rows = made.search(_unit(scorer.query_vectors), min(row, depth + drop_own_ids))
     scores, rows = _without(scores, rows, own, depth)
     places = _beyond_the_run(places_in_run(scores, rows, ledger.judged), scores, row)
-    return Found(scores, rows, places, row, ledger.own_ids, scorer)
+    return Found(scores, rows, places, row, ledger, scorer)
 
 
 def _add(index: Any, waiting: list[np.ndarray]) -> None:

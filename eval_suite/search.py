@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from eval_suite.bm25 import BM25Encoder, BM25Stream
+from eval_suite.bm25 import BM25Stream, by_words
 from eval_suite.corpus import BlockVectors, Document, SearchSet, blocks
 from eval_suite.encoder import Encoder, encode_texts
 from eval_suite.errors import EvalError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEPTH = 1000
 _SCORES_AT_ONCE = 1 << 22  # bounds one tile of scores: 32 MB in float64
+_SWAP_PAIRS = 200
 Tile = Callable[[slice], "Tensor"]  # some queries -> their scores for a block, float32 (queries, n)
 
 
@@ -89,7 +90,10 @@ class WordScorer:
 
 
 class Ledger:
-    """Notes, as the corpus passes, where the judged documents stand and which documents are a query itself."""
+    """Notes, as the corpus passes, where the judged documents stand and which documents are a query itself.
+
+    right: up to 200 queries (by their place), each with the text of one relevant document, for diagnostics.
+    """
 
     def __init__(self, qrels: dict[str, dict[str, int]], drop_own_ids: bool) -> None:
         self._query = {query: i for i, query in enumerate(qrels)}
@@ -101,12 +105,18 @@ class Ledger:
         query = np.array([self._query[q] for q, _, _ in pairs], np.int64)
         self.judged = Judgements(query, rows, np.array([gain for *_, gain in pairs], np.int64), len(qrels))
         self._drop, self.own_ids = drop_own_ids, 0
+        self.right: dict[int, str] = {}
 
-    def note(self, ids: list[str], first_row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def note(self, block: list[Document], first_row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of a block: its pairs, the columns of their documents, and (own ids, 2): query and column to leave out."""
+        ids = [i for i, _ in block]
         found = [(pair, at) for at, i in enumerate(ids) for pair in self._pairs.get(i, ())]
         pair, column = np.array(found, np.int64).reshape(-1, 2).T
         self.judged.row[pair] = first_row + column
+        for one, at in zip(pair[self.judged.gain[pair] > 0], column[self.judged.gain[pair] > 0], strict=True):
+            text = block[at][1]
+            if len(self.right) < _SWAP_PAIRS and text and text not in self.right.values():
+                self.right.setdefault(int(self.judged.query[one]), text)
         own = [(self._query[i], at) for at, i in enumerate(ids) if i in self._query] if self._drop else []
         self.own_ids += len(own)
         return pair, column, np.array(own, np.int64).reshape(-1, 2)
@@ -116,15 +126,15 @@ class Ledger:
 class Found:
     """scores: float32 (queries, k), falling; rows: int64 (queries, k), -1 for none. Equal scores stand in corpus order.
 
-    places: where the judged documents stand. documents: in the corpus. own_ids: documents left out because
-    they are the query itself. scorer: what scored, with the vectors that diagnostics want.
+    places: where the judged documents stand. documents: in the corpus. ledger: what was noted of the corpus.
+    scorer: what scored, with the vectors that diagnostics want.
     """
 
     scores: np.ndarray
     rows: np.ndarray
     places: Places
     documents: int
-    own_ids: int
+    ledger: Ledger
     scorer: Scorer
 
 
@@ -140,7 +150,7 @@ def search(
     world: int = 1,
     progress: bool = False,
 ) -> Found:
-    """The `depth` best documents of every query by cosine, or by BM25 where `encoder` is a BM25Encoder; exact.
+    """The `depth` best documents of every query by cosine, or by BM25 where `encoder` stands for it; exact.
 
     Queries are encoded on side "x", documents on side "y". drop_own_ids: a document whose id is the query's is
     never a hit (ArguAna and Quora hold the queries themselves). work: a folder for the blocks' vectors; a search
@@ -154,7 +164,7 @@ def search(
     ledger = Ledger(data.qrels, drop_own_ids)
     best, row = _Best(scorer, ledger, depth), 0
     for number, block in enumerate(passing(data, name, progress)):
-        noted = ledger.note([i for i, _ in block], row)
+        noted = ledger.note(block, row)
         if number % world == rank:
             best.add([text for _, text in block], row, *noted)
         row += len(block)
@@ -199,7 +209,7 @@ class _Best:
         hits, own = gathered(self._hits, self._own) if shared else (self._hits, self._own)
         scores, rows, beyond = (t.cpu().numpy() for t in (hits.scores, hits.rows, hits.beyond))
         places = places_of_scores(scores, beyond, own.cpu().numpy(), self._ledger.judged)
-        return Found(scores, rows, places, documents, self._ledger.own_ids, self._scorer)
+        return Found(scores, rows, places, documents, self._ledger, self._scorer)
 
 
 def passing(data: SearchSet, name: str, progress: bool) -> Iterator[list[Document]]:
@@ -214,4 +224,4 @@ def passing(data: SearchSet, name: str, progress: bool) -> Iterator[list[Documen
 def scorer_of(encoder: Encoder, data: SearchSet, work: Path | None) -> Scorer:
     """What scores documents for the judged queries; a query without a text is scored as an empty one."""
     texts = [data.queries.get(query, "") for query in data.qrels]
-    return WordScorer(data, texts) if isinstance(encoder, BM25Encoder) else VectorScorer(encoder, texts, work)
+    return WordScorer(data, texts) if by_words(encoder) else VectorScorer(encoder, texts, work)
