@@ -13,8 +13,7 @@ from data_prep.shards import open_splits
 from eval_suite.errors import EvalError
 from eval_suite.tasks.code_search import CodePool, PoolTask
 from lightning_cpt.data.evaluation import fixed_pool
-from lightning_cpt.quickstart.place import SEED
-from lightning_cpt.quickstart.report import POOL
+from lightning_cpt.quickstart.place import POOL, SEED
 
 NAME = "InstalledPackages"
 
