@@ -10,11 +10,11 @@ from eval_suite.bm25 import words
 # What can hide a colon or a bracket, and the signs that matter. Not Python's own tokenizer: the corpora hold
 # Python 2, fragments, and code whose line ends are gone.
 _STRING = (
-    r"[rRuUbBfF]{0,2}(?:"
-    r'"""(?:[^\\]|\\.)*?"""|' + r"'''(?:[^\\]|\\.)*?'''|" + r'"(?:[^"\\\n]|\\.)*"|' + r"'(?:[^'\\\n]|\\.)*')"
+    r"(?:[rRuUbBfF]{1,2})?(?:"
+    r'"""(?:[^\\]|\\.)*?"""|' + r"'''(?:[^\\]|\\.)*?'''|" + r'"(?!"")(?:[^"\\\n]|\\.)*"|' + r"'(?!'')(?:[^'\\\n]|\\.)*')"
 )
 _SIGN = re.compile(rf"(?P<string>{_STRING})|(?P<comment>#[^\n]*)|(?P<sign>[()\[\]{{}}:])", re.DOTALL)
-_HEADER = re.compile(r"\b(?:def|class)\s")
+_HEADER = re.compile(r"^[ \t]*(?:async\s+)?(?:def|class)\s", re.MULTILINE)
 _FIRST_STRING = re.compile(
     rf"(?:\s|#[^\n]*\n|\\\n)*?(?P<start>[ \t]*)(?P<string>{_STRING})(?P<end>[ \t]*;?[ \t]*\n?)", re.DOTALL
 )

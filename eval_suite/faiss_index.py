@@ -35,7 +35,7 @@ def search_faiss(
         EvalError: faiss is not installed, the string is none of its indexes, or the encoder is BM25.
     """
     faiss = _faiss()
-    scorer = scorer_of(encoder, data, work)
+    scorer = scorer_of(encoder, data, name, work)
     if not isinstance(scorer, VectorScorer):
         raise EvalError(
             f"index {index!r}: encoder {encoder.name} has no vectors for FAISS; use exact search for it"

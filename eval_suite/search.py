@@ -78,9 +78,9 @@ class WordScorer:
 
     device, dim = "cpu", 0
 
-    def __init__(self, data: SearchSet, queries: list[str]) -> None:
+    def __init__(self, data: SearchSet, queries: list[str], name: str) -> None:
         self.queries = len(queries)
-        self._bm25 = BM25Stream(queries, (text for _, text in data.documents()))
+        self._bm25 = BM25Stream(queries, (t for block in blocks(data.documents(), name) for _, t in block))
 
     def tile(self, texts: list[str]) -> Tile:
         import torch
@@ -160,7 +160,7 @@ def search(
 
     Raises EvalError as the encoder and the data's readers do.
     """
-    scorer = scorer_of(encoder, data, work)
+    scorer = scorer_of(encoder, data, name, work)
     ledger = Ledger(data.qrels, drop_own_ids)
     best, row = _Best(scorer, ledger, depth), 0
     for number, block in enumerate(passing(data, name, progress)):
@@ -221,7 +221,7 @@ def passing(data: SearchSet, name: str, progress: bool) -> Iterator[list[Documen
             bar.update(len(block))
 
 
-def scorer_of(encoder: Encoder, data: SearchSet, work: Path | None) -> Scorer:
+def scorer_of(encoder: Encoder, data: SearchSet, name: str, work: Path | None) -> Scorer:
     """What scores documents for the judged queries; a query without a text is scored as an empty one."""
     texts = [data.queries.get(query, "") for query in data.qrels]
-    return WordScorer(data, texts) if by_words(encoder) else VectorScorer(encoder, texts, work)
+    return WordScorer(data, texts, name) if by_words(encoder) else VectorScorer(encoder, texts, work)

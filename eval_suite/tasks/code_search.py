@@ -138,6 +138,10 @@ class PoolTask:
             for what, number in self.expected.items()
             if counts[what] != number
         ]
+        wanted = self.settings.get("candidates")
+        fewest = min(details["candidates"])
+        if wanted and fewest < wanted:
+            warnings.append(f"{fewest:,} candidates, not {wanted:,}: the set has no more; an easier pool")
         if leak > _MUCH_LEAK:
             warnings.append(f"{100 * leak:.1f} % of the functions still hold their query word for word")
         if by_words(encoder):

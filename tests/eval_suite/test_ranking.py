@@ -85,7 +85,9 @@ def test_ties_are_the_mean_over_all_orders(metric: Callable[[Places, int], np.nd
     row, gain = np.array([1, 4, 3, 0, 5, 0, 2, 3]), np.array([1, 3, 2, 1, 2, 0, 1, 1])
     judged = Judgements(query, row, gain, 3)
     orders = np.array(list(permutations(range(6))))
-    mean = np.mean([metric(places_in_run(scores, rows, judged, np.tile(o, (3, 1))), k) for o in orders], axis=0)
+    mean = np.mean(
+        [metric(places_in_run(scores, rows, judged, np.tile(o, (3, 1))), k) for o in orders], axis=0
+    )
     assert metric(places_in_run(scores, rows, judged), k) == pytest.approx(mean, abs=1e-12)
 
 

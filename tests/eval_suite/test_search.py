@@ -16,7 +16,7 @@ from eval_suite.errors import EvalError
 from eval_suite.faiss_index import search_faiss
 from eval_suite.search import Found, search
 
-WORDS = "wing flow heat plate shock layer drag lift jet cone tube gas wave speed mach".split()
+WORDS = "wing flow heat plate shock layer drag lift jet cone tube gas wave speed mach".split()  # noqa: SIM905
 
 
 def make_set(documents: int = 45, queries: int = 6, seed: int = 0) -> SearchSet:
@@ -58,7 +58,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def same(one: Found, other: Found) -> bool:
     pairs = [(one.scores, other.scores), (one.rows, other.rows), (one.places.above, other.places.above)]
-    return all(np.array_equal(a, b) for a, b in pairs) and np.array_equal(one.places.level, other.places.level)
+    return all(np.array_equal(a, b) for a, b in pairs) and np.array_equal(
+        one.places.level, other.places.level
+    )
 
 
 def test_equals_scoring_everything_at_once() -> None:
