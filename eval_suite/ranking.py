@@ -46,20 +46,13 @@ def places_in_run(
     the rule of trec_eval.
     """
     scores = np.where(rows < 0, -np.inf, scores)
-    above, level = np.zeros(len(judged.row), np.int64), np.zeros(len(judged.row), np.int64)
-    for start in range(0, len(judged.row), _PAIRS_AT_ONCE):
-        part = slice(start, start + _PAIRS_AT_ONCE)
-        query = judged.query[part]
-        here = (rows[query] == judged.row[part, None]) & (judged.row[part, None] >= 0)  # (pairs, k)
-        found = here.any(1)
-        column = here.argmax(1)
-        own = scores[query, column][:, None]
-        more, same = scores[query] > own, scores[query] == own
-        if order is not None:
-            more |= same & (order[query] < order[query, column][:, None])
-            same = here
-        above[part], level[part] = more.sum(1), np.where(found, same.sum(1), 0)
-    return Places(judged, above, level)
+    found, column = _columns(rows, judged)
+    own = scores[judged.query, column]
+    above, level = _above_and_level(np.sort(scores, axis=1), judged.query, own)
+    if order is not None:
+        above += _ahead(scores, order, judged.query, column, np.flatnonzero(level > 1))
+        level = np.ones_like(level)
+    return Places(judged, above, np.where(found, level, 0))
 
 
 def places_of_scores(scores: np.ndarray, beyond: np.ndarray, own: np.ndarray, judged: Judgements) -> Places:
@@ -69,14 +62,8 @@ def places_of_scores(scores: np.ndarray, beyond: np.ndarray, own: np.ndarray, ju
     own: float32 (pairs,), -inf where the document is not in the corpus. A document under the bound counts as
     not retrieved, so no metric may look deeper than k.
     """
-    above, level = np.zeros(len(own), np.int64), np.zeros(len(own), np.int64)
-    for start in range(0, len(own), _PAIRS_AT_ONCE):
-        part = slice(start, start + _PAIRS_AT_ONCE)
-        query, mine = judged.query[part], own[part, None]
-        above[part] = (scores[query] > mine).sum(1)
-        level[part] = (scores[query] == mine).sum(1)
-        at_bound = (mine == scores[query][:, -1:]).ravel() & np.isfinite(mine).ravel()
-        level[part] += np.where(at_bound, beyond[query], 0)
+    above, level = _above_and_level(scores[:, ::-1], judged.query, own)
+    level += np.where(own == scores[judged.query, -1], beyond[judged.query], 0)
     return Places(judged, above, np.where(np.isfinite(own), level, 0))
 
 
@@ -108,12 +95,17 @@ def reciprocal_rank(places: Places, k: int) -> np.ndarray:
     query, above, level, relevant, _ = _groups(places)
     first = np.unique(query, return_index=True)[1]  # the groups stand by query, then by place
     query, above, level, relevant = query[first], above[first], level[first], relevant[first]
-    value, none_yet = np.zeros(len(query)), np.ones(len(query))
-    for j in range(1, k + 1):  # the first relevant one of the group is its j-th document
+    value = np.where(above < k, 1 / (above + 1), 0.0)  # right for groups of one
+    tied = np.flatnonzero((level > 1) & (above < k))
+    above, level, relevant = above[tied], level[tied], relevant[tied]
+    value[tied], none_yet = 0.0, np.ones(len(tied))
+    for j in range(
+        1, min(k, level.max(initial=0)) + 1
+    ):  # the first relevant one of the group is its j-th document
         left = level - j + 1
         chance = none_yet * np.minimum(1.0, relevant / np.maximum(left, 1)) * (left > 0)
-        value += np.where(above + j <= k, chance / (above + j), 0.0)
-        none_yet = none_yet - chance
+        value[tied] += np.where(above + j <= k, chance / (above + j), 0.0)
+        none_yet -= chance
     found = np.zeros(places.judged.queries)
     found[query] = value
     return found
@@ -137,6 +129,47 @@ def tie_rate(scores: np.ndarray, k: int) -> float:
     top = scores[:, : k + 1]
     equal = (top[:, 1:] == top[:, :-1]) & np.isfinite(top[:, 1:])
     return float(equal.any(1).mean())
+
+
+def _columns(rows: np.ndarray, judged: Judgements) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each judged document is in its query's run, and in which column (0 where not): (pairs,) each."""
+    k = rows.shape[1]
+    packed = np.sort(rows.astype(np.int64) * k + np.arange(k), axis=1)  # (queries, k), by row
+    at = np.minimum(_bisect(packed, judged.query, judged.row * k), k - 1)
+    row, column = np.divmod(packed[judged.query, at], k)
+    found = (row == judged.row) & (judged.row >= 0)
+    return found, np.where(found, column, 0)
+
+
+def _above_and_level(rising: np.ndarray, query: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many scores of the query's are more than `own`, and how many equal it. rising: (queries, k)."""
+    left = _bisect(rising, query, own)
+    right = _bisect(rising, query, own, after=True)
+    return rising.shape[1] - right, right - left
+
+
+def _bisect(rising: np.ndarray, query: np.ndarray, value: np.ndarray, *, after: bool = False) -> np.ndarray:
+    """Where in its query's row each value belongs, in front of its equals or after them: (pairs,)."""
+    low, high = np.zeros(len(query), np.int64), np.full(len(query), rising.shape[1])
+    while (open_ := low < high).any():
+        middle = np.minimum((low + high) // 2, rising.shape[1] - 1)
+        there = rising[query, middle]
+        further = open_ & ((there <= value) if after else (there < value))
+        low, high = np.where(further, middle + 1, low), np.where(open_ & ~further, middle, high)
+    return low
+
+
+def _ahead(
+    scores: np.ndarray, order: np.ndarray, query: np.ndarray, column: np.ndarray, tied: np.ndarray
+) -> np.ndarray:
+    """How many documents of the same score the order puts in front, (pairs,); asked for the pairs `tied`."""
+    ahead = np.zeros(len(query), np.int64)
+    for start in range(0, len(tied), _PAIRS_AT_ONCE):
+        pairs = tied[start : start + _PAIRS_AT_ONCE]
+        q, c = query[pairs], column[pairs]
+        same = scores[q] == scores[q, c][:, None]  # (some pairs, k)
+        ahead[pairs] = (same & (order[q] < order[q, c][:, None])).sum(1)
+    return ahead
 
 
 def _groups(places: Places) -> tuple[np.ndarray, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval_suite import cli
 from eval_suite.bm25 import BM25Encoder
 from eval_suite.errors import EvalError
 from eval_suite.registry import find_task, groups
@@ -156,3 +158,15 @@ def test_scifact_by_bm25(search_data: Path) -> None:
     assert not result.warnings
     assert 60 < result.score < 72
     assert result.examples == {"queries": 300, "documents": 5183}
+
+
+def test_on_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    cli.add_commands(parser.add_subparsers())
+    line = ["eval", "run", "--encoder", "bm25", "--tasks", "beir:toy", "--data", str(folder.parent)]
+    args = parser.parse_args([*line, "--out", str(tmp_path / "out"), "--trec", str(tmp_path / "trec")])
+    assert args.func(args) == 0
+    assert "beir-toy" in capsys.readouterr().out
+    assert len(list((tmp_path / "trec").iterdir())) == 2
+    assert args.func(args) == 0
+    assert "already done" in capsys.readouterr().err
