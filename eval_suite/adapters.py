@@ -14,33 +14,43 @@ from typing import Any
 
 import numpy as np
 
+from eval_suite.buckets import encode_in_buckets
 from eval_suite.errors import EvalError, did_you_mean
 from eval_suite.vectors import checked
 
-_BATCH = 64  # fixed: the shape of a batch moves the last bit of a float, and that moves a probe's digits
 _SAMPLE = [".", "A good film .", "return x[0] if x else None", "Sort the list; then reverse it. " * 20]
 
 
 class SentenceTransformerEncoder:
     """A sentence-transformers model behind the Encoder protocol.
 
-    Side "x" is the model's `encode_query`, "y" its `encode_document`. Symmetric tasks use a third side,
-    "plain": the model's own `encode`, as mteb does for classification and similarity, so that a model
+    Side "x" is what the model's `encode_query` does, "y" its `encode_document`. Symmetric tasks use a third
+    side, "plain": the model's own `encode`, as mteb does for classification and similarity, so that a model
     with a query prompt is not scored with it where there is no query.
+    max_length: the most tokens it reads, the special ones included; None where its tokenizer sets no limit.
     """
 
     symmetric_side = "plain"
 
     def __init__(self, model: Any, name: str) -> None:
         self.model, self.name, self.fingerprint = model, name, _model_hash(model)
-        self._by_side = {"x": model.encode_query, "y": model.encode_document, "plain": model.encode}
+        self.max_length: int | None = model.max_seq_length
+        self.facts = _facts(model)
 
     def encode(self, texts: list[str], side: str) -> np.ndarray:
         """float32 (len(texts), d), under whatever precision the model was saved in."""
-        encode = self._by_side[side]
-        vectors = encode(texts, batch_size=_BATCH, show_progress_bar=False, convert_to_tensor=True)
-        array: np.ndarray = vectors.float().cpu().numpy()
-        return array
+        return encode_in_buckets(self.model, texts, side)
+
+    def token_count(self, texts: list[str]) -> list[int]:
+        """How many tokens the texts have before anything is cut, the special ones included."""
+        tokenizer = self.model.tokenizer
+        return [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
+
+
+def _facts(model: Any) -> dict[str, Any]:
+    pooling = [module.pooling_mode for module in model if hasattr(module, "pooling_mode")]
+    facts = {"parameters": sum(p.numel() for p in model.parameters()), "max_length": model.max_seq_length}
+    return facts | ({"pooling": str(pooling[0])} if pooling else {})
 
 
 def load_sentence_transformer(rest: str) -> SentenceTransformerEncoder:

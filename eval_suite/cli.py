@@ -38,11 +38,26 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     run.add_argument(
         "--workers", type=int, metavar="N", help="processes for the probe; default: one per core"
     )
+    run.add_argument(
+        "--kfold", type=int, default=10, metavar="K", help="folds of the probe; default: %(default)s"
+    )
+    run.add_argument(
+        "--probe",
+        default="exact",
+        choices=("exact", "fast"),
+        help="exact: SentEval's digits; fast: another protocol, solved to the optimum",
+    )
+    run.add_argument(
+        "--features",
+        default="raw",
+        choices=("raw", "unit", "standard"),
+        help="what the probe sees; raw is SentEval's",
+    )
     run.set_defaults(func=run_command)
     listing = verbs.add_parser("list", help="name the tasks and their groups")
     listing.set_defaults(func=list_command)
     fetch = verbs.add_parser("fetch", help="download the data of a suite and check it")
-    fetch.add_argument("suite", help="senteval")
+    fetch.add_argument("suite", help="senteval or sts")
     fetch.add_argument("--to", required=True, type=Path, metavar="DIR", help="`downstream` is made in here")
     fetch.set_defaults(func=fetch_command)
 
@@ -63,7 +78,9 @@ def run_command(args: argparse.Namespace) -> int:
     hashes = {task.name: task.sha256(args.data) for task in tasks}
     encoder = load_encoder(args.encoder)
     check_writable(args.out)
-    options = Options(workers=args.workers, progress=True)
+    options = Options(
+        workers=args.workers, progress=True, kfold=args.kfold, probe=args.probe, features=args.features
+    )
     results = [_run_one(encoder, task, hashes[task.name], options, args) for task in tasks]
     print(f"{encoder.name}  {encoder.fingerprint[:12]}, scores in %")
     print(table(results))

@@ -11,7 +11,12 @@ from eval_suite.task import Task
 
 _GROUP = "eval_suite.tasks"  # entry points: NAME -> a function that returns {name: Task}; NAME is a group's name too
 # group of tasks -> the module whose TASKS hold them
-_FAMILIES = {"senteval": "eval_suite.tasks.linear_probe"}
+_FAMILIES = {
+    "senteval": "eval_suite.tasks.linear_probe",
+    "sst2": "eval_suite.tasks.sst2",
+    "sts": "eval_suite.tasks.sts",
+    "sts-original": "eval_suite.tasks.sts_original",
+}
 
 
 def groups() -> dict[str, list[str]]:
