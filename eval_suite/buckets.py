@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 _TOKENS = 2_048  # a batch, on a CPU and on a GPU that is waited for; more is no quicker on a CPU
-_TASKS = {"x": {"task": "query"}, "y": {"task": "document"}, "plain": {}}
-_PROMPTS = {"x": ("query",), "y": ("document", "passage", "corpus"), "plain": ()}
+_BATCH = 64  # of the model's own method
+_TASKS: dict[str, dict[str, str]] = {"x": {"task": "query"}, "y": {"task": "document"}, "plain": {}}
+_PROMPTS: dict[str, tuple[str, ...]] = {"x": ("query",), "y": ("document", "passage", "corpus"), "plain": ()}
 
 
 def encode_in_buckets(model: Any, texts: list[str], side: str) -> np.ndarray:
@@ -19,10 +20,11 @@ def encode_in_buckets(model: Any, texts: list[str], side: str) -> np.ndarray:
     padded, and a text's vector does not depend on its company. Models whose inputs are not rows of
     tokens padded on the right go through the model's own method.
     """
+    if not hasattr(model, "preprocess"):
+        return _own_method(model, texts, side)
     import torch
 
-    prompt = _prompt(model, side)
-    features = model.preprocess(texts, prompt=prompt, **_TASKS[side])
+    features = model.preprocess(texts, prompt=_prompt(model, side), **_TASKS[side])
     if not _plain_rows(features, len(texts)):
         return _own_method(model, texts, side)
     out: np.ndarray | None = None
@@ -78,7 +80,8 @@ def _plain_rows(features: dict[str, Any], n: int) -> bool:
 
 def _own_method(model: Any, texts: list[str], side: str) -> np.ndarray:
     method = {"x": model.encode_query, "y": model.encode_document, "plain": model.encode}[side]
-    vectors: np.ndarray = method(texts, show_progress_bar=False, convert_to_tensor=True).float().cpu().numpy()
+    made = method(texts, batch_size=_BATCH, show_progress_bar=False, convert_to_tensor=True)
+    vectors: np.ndarray = made.float().cpu().numpy()
     return vectors
 
 

@@ -95,7 +95,7 @@ class ProbeTask:
 
 def _measure(encoder: Encoder, task: SentEvalTask, parts: dict[str, Examples], options: Options) -> Measured:
     start = time.perf_counter()
-    labelled, vectors = _features(encoder, parts, options.progress)
+    labelled, vectors = features_of(encoder, parts, options.progress)
     encoded = time.perf_counter()
     score = run_probe(task.scheme, scaled(labelled, options.features), options)
     seconds = {"encode": round(encoded - start, 2), "probe": round(time.perf_counter() - encoded, 2)}
@@ -144,7 +144,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
 
 
-def _features(
+def features_of(
     encoder: Encoder, parts: dict[str, Examples], progress: bool
 ) -> tuple[dict[str, probe.Labelled], np.ndarray]:
     """Part -> its features (u for single texts, |u - v| beside u * v for pairs), and all vectors, encoded in one go."""
