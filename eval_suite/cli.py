@@ -57,7 +57,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     listing = verbs.add_parser("list", help="name the tasks and their groups")
     listing.set_defaults(func=list_command)
     fetch = verbs.add_parser("fetch", help="download the data of a suite and check it")
-    fetch.add_argument("suite", help="senteval or sts")
+    fetch.add_argument("suite", help="senteval, sst2 (its whole sentences) or sts")
     fetch.add_argument("--to", required=True, type=Path, metavar="DIR", help="`downstream` is made in here")
     fetch.set_defaults(func=fetch_command)
 
@@ -66,6 +66,7 @@ def run_command(args: argparse.Namespace) -> int:
     """`cpt eval run`: tasks and data are checked before the encoder is loaded; finished tasks are not run again."""
     from eval_suite.encoder import load_encoder
     from eval_suite.registry import find_tasks
+    from eval_suite.remember import FAMILIES, RememberingEncoder
     from eval_suite.results import check_writable, table
     from eval_suite.task import Options
 
@@ -81,7 +82,11 @@ def run_command(args: argparse.Namespace) -> int:
     options = Options(
         workers=args.workers, progress=True, kfold=args.kfold, probe=args.probe, features=args.features
     )
-    results = [_run_one(encoder, task, hashes[task.name], options, args) for task in tasks]
+    remembering: Encoder = RememberingEncoder(encoder)
+    results = [
+        _run_one(remembering if task.family in FAMILIES else encoder, task, hashes[task.name], options, args)
+        for task in tasks
+    ]
     print(f"{encoder.name}  {encoder.fingerprint[:12]}, scores in %")
     print(table(results))
     return 0

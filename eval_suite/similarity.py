@@ -28,11 +28,11 @@ def pair_cosines(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson's correlation, -1..1; 0 where either side is constant or there are fewer than two values."""
+    if len(a) < 2 or _constant(a) or _constant(b):
+        return 0.0
     x, y = (np.asarray(side, np.float64) - np.mean(side, dtype=np.float64) for side in (a, b))
     scale = np.sqrt((x * x).sum() * (y * y).sum())
-    if len(x) < 2 or _constant(a) or _constant(b) or scale == 0:
-        return 0.0
-    return float(np.clip((x * y).sum() / scale, -1, 1))
+    return float(np.clip((x * y).sum() / scale, -1, 1)) if scale > 0 else 0.0
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
@@ -41,7 +41,7 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _constant(values: np.ndarray) -> bool:
-    return len(values) == 0 or bool((np.asarray(values) == values[0]).all())
+    return bool((np.asarray(values) == values[0]).all())
 
 
 def correlations(subsets: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:

@@ -42,7 +42,7 @@ def data_lines(path: Path, encoding: str = "utf-8") -> list[str]:
         lines = data_bytes(path).decode(encoding).split("\n")
     except UnicodeDecodeError as error:
         raise EvalError(
-            f"{path}: not {encoding} (byte {error.start}); get it again: cpt eval fetch senteval --to DIR"
+            f"{path}: not {encoding} (byte {error.start}); get it again: cpt eval fetch {_suite(path)} --to DIR"
         ) from error
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -53,8 +53,15 @@ def data_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise EvalError(
-            f"data file {path}: cannot be read ({error.strerror}); get it with: cpt eval fetch senteval --to DIR"
+            f"data file {path}: cannot be read ({error.strerror}); "
+            f"get it with: cpt eval fetch {_suite(path)} --to DIR"
         ) from error
+
+
+def _suite(path: Path) -> str:
+    """What `cpt eval fetch` calls the suite that has the file."""
+    folders = {"STS": "sts", "SICK": "sts", "sts": "sts", "sick": "sts", "fine": "sst2"}
+    return next((folders[part] for part in reversed(path.parts) if part in folders), "senteval")
 
 
 def edition_warnings(root: Path, paths: Iterable[str]) -> list[str]:
@@ -76,4 +83,4 @@ def edition_warnings(root: Path, paths: Iterable[str]) -> list[str]:
 
 @cache
 def _known_hashes() -> dict[str, str]:
-    return {file.path: file.sha256 for suite in ("senteval", "sts") for file in known_files(suite)}
+    return {file.path: file.sha256 for suite in ("senteval", "sst2", "sts") for file in known_files(suite)}

@@ -18,7 +18,7 @@ from eval_suite.results import Result
 from eval_suite.rng import rng_kept
 from eval_suite.similarity import correlations, pair_cosines, pearson, pool, spearman, spearman_interval
 from eval_suite.task import Options, Task
-from eval_suite.tasks.files import DOWNSTREAM, data_bytes, data_lines, find_folder
+from eval_suite.tasks.files import DOWNSTREAM, data_bytes, data_lines, edition_warnings, find_folder
 
 FAMILY = "similarity"
 
@@ -76,6 +76,12 @@ class StsTask:
             for subset, paths in zip(self.subsets, self.paths(data), strict=True)
         }
 
+    def _edition(self, data: Path) -> list[str]:
+        if self.folders is not DOWNSTREAM:
+            return []
+        root = find_folder(data, self.folders, self.subsets[0].files[0], self.name)
+        return edition_warnings(root, [path for subset in self.subsets for path in subset.files])
+
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         start = time.perf_counter()
         with rng_kept():
@@ -128,6 +134,7 @@ class StsTask:
                 "truncated_share": cut,
             },
             warnings=[
+                *self._edition(data),
                 *_no_correlation(cosines, gold),
                 *diagnostics.collapse_warnings(spread),
                 *diagnostics.truncation_warnings(cut, getattr(encoder, "max_length", None)),
