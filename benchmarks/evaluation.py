@@ -8,15 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from benchmarks import evaluation_retrieval
 from benchmarks.common import Record, parser, run, say
 from lightning_cpt.errors import ConfigError
 
 # part -> the module whose measure(record, args) runs it, adds its results and returns (summary, table)
-PARTS = {
-    "probe": "benchmarks.evaluation_probe",
-    "encode": "benchmarks.evaluation_encode",
-    "retrieval": "benchmarks.evaluation_retrieval",
-}
+MEASURED = {"probe": "benchmarks.evaluation_probe", "encode": "benchmarks.evaluation_encode"}
+PARTS = (*MEASURED, "retrieval")
 Measure = Callable[[Record, argparse.Namespace], tuple[dict[str, Any], str]]
 
 
@@ -53,7 +51,11 @@ def main() -> None:
     record = Record(args.json, "evaluation", settings, fresh=args.fresh)
     for part in wanted:
         say(part)
-        measure: Measure = import_module(PARTS[part]).measure
+        if part == "retrieval":  # it keeps a file of its own: its settings are others
+            apart = args.json and args.json.with_name(f"{args.json.stem}-retrieval.json")
+            evaluation_retrieval.run(argparse.Namespace(**{**vars(args), "json": apart}))
+            continue
+        measure: Measure = import_module(MEASURED[part]).measure
         summary, text = measure(record, args)
         record.finish({part: summary})
         print(f"\n{text}", flush=True)

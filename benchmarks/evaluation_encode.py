@@ -21,7 +21,7 @@ _BATCHES = (32, 64, 128)  # the peer's: the default and larger ones; the quickes
 def measure(record: Record, args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Alternates both sides on one sample of each task's texts; returns seconds, ratio and the largest difference."""
     torch.set_num_threads(args.threads)
-    encoder = load_model(args.model)
+    encoder = load_model(args.model, fast=True)
     texts = _quick_texts() if args.quick else _sampled(args)
     vectors: dict[str, np.ndarray] = {}
     sides = {"encode/ours": lambda: _timed(vectors, "ours", lambda: _ours(encoder, texts), len(texts))} | {

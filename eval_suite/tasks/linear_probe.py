@@ -74,6 +74,10 @@ class ProbeTask:
     def sha256(self, data: Path) -> str:
         return self.source.sha256(data)
 
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        tested = list(self.source.read(data).values())[-1]
+        return list(zip(*tested.columns, strict=True))
+
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         protocol = self.protocol(options)
         with rng_kept():

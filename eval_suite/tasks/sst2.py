@@ -45,6 +45,9 @@ class ZeroShotTask:
     def sha256(self, data: Path) -> str:
         return self.source.sha256(data)
 
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        return [(text,) for text in self.source.read(data)["test"].columns[0]]
+
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         start = time.perf_counter()
         test = self.source.read(data)["test"]
@@ -90,6 +93,9 @@ class NeighboursTask:
 
     def sha256(self, data: Path) -> str:
         return self.source.sha256(data)
+
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        return [(text,) for text in self.source.read(data)["test"].columns[0]]
 
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         start = time.perf_counter()

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from eval_suite import diagnostics
+from eval_suite.correlation import KINDS, correlation, correlation_interval
 from eval_suite.encoder import Encoder, encode_texts, facts, symmetric_side
 from eval_suite.errors import EvalError
 from eval_suite.results import Result
 from eval_suite.rng import rng_kept
-from eval_suite.similarity import correlations, pair_cosines, pearson, pool, spearman, spearman_interval
+from eval_suite.similarity import correlations, pair_cosines, pool
 from eval_suite.task import Options, Task
 from eval_suite.tasks.files import DOWNSTREAM, data_bytes, data_lines, edition_warnings, find_folder
 
@@ -76,6 +77,10 @@ class StsTask:
             for subset, paths in zip(self.subsets, self.paths(data), strict=True)
         }
 
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        """The texts of every pair, in the order of `per_example`."""
+        return [(pair.first, pair.second) for pairs in self.read(data).values() for pair in pairs]
+
     def _edition(self, data: Path) -> list[str]:
         if self.folders is not DOWNSTREAM:
             return []
@@ -107,7 +112,7 @@ class StsTask:
     ) -> Result:
         cosines, gold = pool(scored)
         scores = {name: round(100 * value, 2) for name, value in correlations(scored).items()}
-        low, high = spearman_interval(cosines, gold, options.seed)
+        low, high = correlation_interval(cosines, gold, seed=options.seed)
         spread, ties = diagnostics.spread(vectors), diagnostics.tie_rate(cosines)
         return Result(
             task=self.name,
@@ -159,8 +164,7 @@ def _by_subset(
 def _subset_scores(cosines: np.ndarray, gold: np.ndarray) -> dict[str, float]:
     return {
         "pairs": len(gold),
-        "spearman": round(100 * spearman(cosines, gold), 2),
-        "pearson": round(100 * pearson(cosines, gold), 2),
+        **{kind: round(100 * correlation(cosines, gold, kind), 2) for kind in KINDS},
     }
 
 

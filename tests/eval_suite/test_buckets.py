@@ -98,7 +98,10 @@ def test_the_adapter_counts_tokens_before_anything_is_cut(tiny: Any) -> None:
     from eval_suite.adapters import SentenceTransformerEncoder
     from eval_suite.diagnostics import truncated_share
 
-    encoder = SentenceTransformerEncoder(tiny, "st:tiny")
+    encoder = SentenceTransformerEncoder(tiny, "st-fast:tiny", fast=True)
+    slow = SentenceTransformerEncoder(tiny, "st:tiny")
+    assert encoder.fingerprint != slow.fingerprint
+    assert np.abs(encoder.encode(texts(50), "plain") - slow.encode(texts(50), "plain")).max() < 1e-5
     some = ["a cat", "a cat runs in the sun the sun the sun"]
     assert encoder.token_count(some) == [4, 12]
     assert truncated_share(encoder, some) == 0.5
