@@ -62,6 +62,9 @@ def toy_data(tmp_path: Path) -> Path:
         write(
             f"SST/binary/sentiment-{part}", [f"{sentence([_BAD, _GOOD][i % 2])} \t{i % 2}" for i in range(n)]
         )
+    for part, n in [("train", 50), ("dev", 15), ("test", 15)]:
+        lines = [f"{i % 5} {sentence([_BAD, _BAD, _FILLER, _GOOD, _GOOD][i % 5])}" for i in range(n)]
+        write(f"SST/fine/sentiment-{part}", lines)
     kinds = ["ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"]
     for name, n in [("train_5500", 72), ("TREC_10", 18)]:
         lines = [f"{kinds[i % 6]}:fine {sentence([_GOOD[i % 6], _BAD[i % 6]])} ?" for i in range(n)]
