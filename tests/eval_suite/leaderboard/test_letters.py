@@ -28,7 +28,9 @@ def test_a_chain_needs_two_letters_for_the_one_between() -> None:
 def test_paired_tests_part_what_intervals_do_not() -> None:
     rng = np.random.default_rng(0)
     hard = rng.random(500)
-    samples = [Sample("mean", np.clip(hard + shift + rng.normal(0, 0.01, 500), 0, None)) for shift in (0.02, 0)]
+    samples = [
+        Sample("mean", np.clip(hard + shift + rng.normal(0, 0.01, 500), 0, None)) for shift in (0.02, 0)
+    ]
     overlapping = [(50.0, 55.0), (48.0, 53.0)]
     found = groups([52.0, 50.0], samples, overlapping)
     assert (found.letters, found.top, found.by) == (["a", "b"], [True, False], PAIRED)

@@ -18,9 +18,9 @@ def board(results: list, name: str = "probe") -> View:
     return next(v for v in views(results, boards(), published_sets()) if v.id == name)
 
 
-def test_an_average_needs_every_task(make) -> None:
-    whole = [make(task, "whole", 0.7 + i / 100) for i, task in enumerate(SEVEN)]
-    part = [make(task, "part", 0.99) for task in SEVEN[:6]]
+def test_an_average_needs_every_task(make_result) -> None:
+    whole = [make_result(task, "whole", 0.7 + i / 100) for i, task in enumerate(SEVEN)]
+    part = [make_result(task, "part", 0.99) for task in SEVEN[:6]]
     rows = board(whole + part).blocks[0].rows
     assert [row.name for row in rows] == ["whole", "part"]  # without an average: after those with one
     assert rows[1].averages["average"] == Missing(6, 7)
@@ -31,8 +31,8 @@ def test_an_average_needs_every_task(make) -> None:
     assert mean.interval == pytest.approx((73 - half, 73 + half))
 
 
-def test_published_rows_keep_their_own_blocks_marks_and_sources(make) -> None:
-    view = board([make("CR", "a", 0.8)])
+def test_published_rows_keep_their_own_blocks_marks_and_sources(make_result) -> None:
+    view = board([make_result("CR", "a", 0.8)])
     assert [block.ours for block in view.blocks] == [True, False, False, False, False]
     xl = next(row for row in view.blocks[1].rows if row.name == "cpt-text XL")
     assert (xl.cells["CR"].text, xl.cells["CR"].sure) == ("93.5", "remembered")
@@ -42,8 +42,8 @@ def test_published_rows_keep_their_own_blocks_marks_and_sources(make) -> None:
     assert nli.averages["average"].note.startswith("uncertain")
 
 
-def test_an_average_that_no_source_prints_is_derived_or_empty(make) -> None:
-    view = board([make("CR", "a", 0.8)], "similarity")
+def test_an_average_that_no_source_prints_is_derived_or_empty(make_result) -> None:
+    view = board([make_result("CR", "a", 0.8)], "similarity")
     table4 = next(block for block in view.blocks if block.title == "Published: Table 4")
     s = next(row for row in table4.rows if row.name == "cpt-text S")
     assert (s.averages["average of 5"].text, s.averages["average of 5"].sure) == ("65.9", "remembered")
@@ -52,8 +52,10 @@ def test_an_average_that_no_source_prints_is_derived_or_empty(make) -> None:
     assert mini.averages["average of 5"].sure == "derived"
 
 
-def test_what_differs_is_bold_and_lettered_by_paired_tests(make) -> None:
-    block = board([make("CR", "best", 0.9), make("CR", "near", 0.89), make("CR", "far", 0.6)]).blocks[0]
+def test_what_differs_is_bold_and_lettered_by_paired_tests(make_result) -> None:
+    block = board(
+        [make_result("CR", "best", 0.9), make_result("CR", "near", 0.89), make_result("CR", "far", 0.6)]
+    ).blocks[0]
     cells = {row.name: row.cells["CR"] for row in block.rows}
     assert {name: cell.top for name, cell in cells.items()} == {"best": True, "near": True, "far": False}
     assert set(cells["best"].letters) & set(cells["near"].letters)
@@ -61,25 +63,27 @@ def test_what_differs_is_bold_and_lettered_by_paired_tests(make) -> None:
     assert block.grouped == {"CR": PAIRED}
 
 
-def test_without_numbers_per_example_overlap_is_used_and_named(make) -> None:
-    block = board([make("CR", "a", 0.9), make("CR", "b", 0.89, per_example={})]).blocks[0]
+def test_without_numbers_per_example_overlap_is_used_and_named(make_result) -> None:
+    block = board([make_result("CR", "a", 0.9), make_result("CR", "b", 0.89, per_example={})]).blocks[0]
     assert block.grouped == {"CR": OVERLAP}
 
 
-def test_another_setting_is_no_rival(make) -> None:
-    blocks = board([make("CR", "a", 0.8), make("CR", "b", 0.8), make("CR", "c", 0.99, seed=3)]).blocks
+def test_another_setting_is_no_rival(make_result) -> None:
+    blocks = board(
+        [make_result("CR", "a", 0.8), make_result("CR", "b", 0.8), make_result("CR", "c", 0.99, seed=3)]
+    ).blocks
     assert [row.name for row in blocks[1].rows] == ["c"]
     assert blocks[1].apart == ("seed: 3 (1111 in the first ranking)",)
     assert blocks[1].rows[0].cells["CR"].letters == ""
     assert all(row.cells["CR"].top for row in blocks[0].rows)
 
 
-def test_search_and_similarity_find_their_boards_and_other_tasks_their_own(make) -> None:
+def test_search_and_similarity_find_their_boards_and_other_tasks_their_own(make_result) -> None:
     ranks = np.random.default_rng(0).random(50)
     score = round(100 * ranks.mean(), 2)
-    search = make("NQ", "a", 0.5, family="search", metric="recall@20", score=score,
+    search = make_result("NQ", "a", 0.5, family="search", metric="recall@20", score=score,
                   scores={"recall@20": score, "recall@100": 90.0}, per_example={"recall@20": (100 * ranks).tolist()})  # fmt: skip
-    own = make("Tickets", "a", 0.5)
+    own = make_result("Tickets", "a", 0.5)
     found = {v.id: v for v in views([search, own], boards(), published_sets())}
     row = found["search"].blocks[0].rows[0]
     assert {key: cell.text for key, cell in row.cells.items()} == {"NQ@20": f"{score:.2f}", "NQ@100": "90.00"}
@@ -88,6 +92,6 @@ def test_search_and_similarity_find_their_boards_and_other_tasks_their_own(make)
     assert not found["probe"].ours
 
 
-def test_two_encoders_of_one_name_are_told_apart(make) -> None:
-    rows = board([make("CR", "ckpt:last", 0.8, fingerprint=p * 12) for p in "xy"]).blocks[0].rows
+def test_two_encoders_of_one_name_are_told_apart(make_result) -> None:
+    rows = board([make_result("CR", "ckpt:last", 0.8, fingerprint=p * 12) for p in "xy"]).blocks[0].rows
     assert {row.name for row in rows} == {"ckpt:last (xxxxxxxx)", "ckpt:last (yyyyyyyy)"}
