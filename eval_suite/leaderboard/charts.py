@@ -82,7 +82,7 @@ def _by_task(view: View, axes: Sequence[Axis], rows: Sequence[Row], colour: dict
     ]
     if not values:
         return ""
-    left = 8 + 7.0 * max(len(axis.label) for axis in used)
+    left = 22 + 7.0 * max(len(axis.label) for axis in used)
     x = scale(values, left, WIDTH - 14)
     bands = [18 + 9 * len(colour) * any(row.ours and axis.cell(row) for row in rows) for axis in used]
     bottom = 8 + sum(bands)
