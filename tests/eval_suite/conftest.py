@@ -104,3 +104,13 @@ def make_result() -> Callable[..., Result]:
         return Result(**{**facts, **changes})  # type: ignore[arg-type]
 
     return of
+
+
+@pytest.fixture(scope="session")
+def search_data() -> Path:
+    """The folder of the real search and code-search sets; skips where they are absent."""
+    default = Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("CPT_TEST_DATA", default))
+    if not (folder / "raw" / "cranfield").is_dir():
+        pytest.skip("no search sets here; name their folder in CPT_TEST_DATA")
+    return folder
