@@ -76,6 +76,10 @@ class PoolTask:
         """Raises EvalError for missing or corrupt files."""
         return self.sha256_of(Path(data))
 
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        """The queries of all pools, one after another."""
+        return [(query,) for pool in self.read(Path(data)) for query in pool.queries]
+
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         """Queries are encoded on side "x", functions on side "y". Raises EvalError as the encoder and `read` do."""
         sha256, pools = self.sha256(data), self.read(Path(data))

@@ -82,7 +82,7 @@ class ProbeTask:
         protocol = self.protocol(options)
         with rng_kept():
             sha256, parts = self.source.sha256(data), self.source.read(data)
-            measured = _measure(encoder, self.source, parts, options)
+            measured = measure(encoder, self.source.scheme, parts, options)
         return record(
             encoder,
             self.name,
@@ -97,11 +97,12 @@ class ProbeTask:
         )
 
 
-def _measure(encoder: Encoder, task: SentEvalTask, parts: dict[str, Examples], options: Options) -> Measured:
+def measure(encoder: Encoder, scheme: str, parts: dict[str, Examples], options: Options) -> Measured:
+    """Encode all parts, probe by the scheme, and keep what explains the score."""
     start = time.perf_counter()
     labelled, vectors = features_of(encoder, parts, options.progress)
     encoded = time.perf_counter()
-    score = run_probe(task.scheme, scaled(labelled, options.features), options)
+    score = run_probe(scheme, scaled(labelled, options.features), options)
     seconds = {"encode": round(encoded - start, 2), "probe": round(time.perf_counter() - encoded, 2)}
     test = list(labelled.values())[-1]
     sizes = {part: len(examples.labels) for part, examples in parts.items()}

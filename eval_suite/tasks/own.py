@@ -50,7 +50,7 @@ def task_of_file(path: Path) -> Task:
         return OwnClassification(name, parts, settings["text"], settings["label"])
     if kind == "similarity":
         columns = (settings["first"], settings["second"], settings["score"])
-        return OwnSimilarity(name, "own", (), table=root / settings["pairs"], columns=columns)
+        return OwnSimilarity(name, "own", (), folders=(), table=root / settings["pairs"], columns=columns)
     if settings["metric"] not in METRICS:
         raise EvalError(f"{path}: metric {settings['metric']!r}; {did_you_mean(settings['metric'], METRICS)}")
     folder, split = root / settings["folder"], settings["split"]

@@ -70,6 +70,11 @@ class SearchTask:
         """One hash over names and contents of the files, gzipped or not."""
         return content_sha256(self.files(data))
 
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        """The judged queries, "" for one whose text is missing."""
+        found = self.read(data)
+        return [(found.queries.get(query, ""),) for query in found.qrels]
+
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         """Raises EvalError for files that are missing or corrupt, and for vectors that do not fit."""
         sha256, found_set = self.sha256(data), self.read(data)

@@ -55,7 +55,9 @@ def test_search(tmp_path: Path, hash_encoder) -> None:
     folder = tmp_path / "faq"
     (folder / "qrels").mkdir(parents=True)
     (folder / "corpus.jsonl").write_text(
-        "".join(json.dumps({"_id": w, "title": "", "text": f"about {w}"}) + "\n" for w in ("tax", "rent", "pay"))
+        "".join(
+            json.dumps({"_id": w, "title": "", "text": f"about {w}"}) + "\n" for w in ("tax", "rent", "pay")
+        )
     )
     (folder / "queries.jsonl").write_text('{"_id": "1", "text": "rent"}\n{"_id": "2", "text": "tax"}\n')
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\trent\t1\n2\ttax\t1\n")
