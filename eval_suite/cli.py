@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval_suite.compare_cli import add_compare
 from eval_suite.errors import EvalError
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ DEFAULT_TASKS = "senteval"
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsersAction:
-    """Add `eval` with its commands, and return where more can be added; each leaf sets `func`, a function of the arguments that returns the exit status."""
+    """Add the verbs of `eval`, and return where more can be added.
+
+    Each leaf sets `func`, a function of the arguments that returns the exit status.
+    """
     top = subparsers.add_parser("eval", help="score an encoder on public tasks")
     verbs = top.add_subparsers(metavar="VERB", required=True)
     run = verbs.add_parser("run", help="run tasks on an encoder and write one JSON per task")
@@ -26,7 +30,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
         "--encoder",
         required=True,
         metavar="SPEC",
-        help="st:NAME_OR_FOLDER, ckpt:FILE, py:MODULE:FUNCTION, or bm25 for search by words",
+        help="st:NAME_OR_FOLDER, ckpt:FILE, py:MODULE:FUNCTION, random:DIM, or bm25 for search by words",
     )
     run.add_argument(
         "--tasks",
@@ -40,6 +44,21 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
     run.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the JSON files go")
     run.add_argument(
         "--workers", type=int, metavar="N", help="processes for the probe; default: one per core"
+    )
+    run.add_argument(
+        "--kfold", type=int, default=10, metavar="K", help="folds of the probe; default: %(default)s"
+    )
+    run.add_argument(
+        "--probe",
+        default="exact",
+        choices=("exact", "fast"),
+        help="exact: SentEval's digits; fast: another protocol, solved to the optimum",
+    )
+    run.add_argument(
+        "--features",
+        default="raw",
+        choices=("raw", "unit", "standard"),
+        help="what the probe sees; raw is SentEval's",
     )
     run.add_argument(
         "--cache", type=Path, metavar="DIR", help="where vectors are kept; default: `.vectors` in --out"
@@ -63,8 +82,9 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
     run.set_defaults(func=run_command)
     listing = verbs.add_parser("list", help="name the tasks and their groups")
     listing.set_defaults(func=list_command)
+    add_compare(verbs)
     fetch = verbs.add_parser("fetch", help="download the data of a suite and check it")
-    fetch.add_argument("suite", help="senteval")
+    fetch.add_argument("suite", help="senteval, sst2 (its whole sentences) or sts")
     fetch.add_argument("--to", required=True, type=Path, metavar="DIR", help="`downstream` is made in here")
     fetch.set_defaults(func=fetch_command)
     mteb = verbs.add_parser("mteb", help="run mteb's own tasks, results in mteb's layout")
@@ -102,7 +122,16 @@ def run_command(args: argparse.Namespace) -> int:
     check_writable(args.out)
     if not args.no_cache and not args.work:
         encoder = CachedEncoder(encoder, args.cache or args.out / ".vectors")
-    options = Options(workers=args.workers, progress=True, work=args.work, index=args.index, trec=args.trec)
+    options = Options(
+        workers=args.workers,
+        progress=True,
+        kfold=args.kfold,
+        probe=args.probe,
+        features=args.features,
+        work=args.work,
+        index=args.index,
+        trec=args.trec,
+    )
     results = [_run_one(encoder, task, hashes[task.name], options, args) for task in tasks]
     print(f"{encoder.name}  {encoder.fingerprint[:12]}, scores in %")
     print(table(results))

@@ -45,7 +45,9 @@ def blocks(documents: Iterable[Document], name: str) -> Iterator[list[Document]]
     stream = iter(documents)
     seen: list[np.ndarray] = []
     while block := list(islice(stream, BLOCK)):
-        seen.append(np.fromiter((xxhash.xxh3_64_intdigest(i.encode()) for i, _ in block), np.uint64, len(block)))
+        seen.append(
+            np.fromiter((xxhash.xxh3_64_intdigest(i.encode()) for i, _ in block), np.uint64, len(block))
+        )
         yield block
     if not seen:
         raise EvalError(f"{name}: the corpus holds no document; copy the set there again")

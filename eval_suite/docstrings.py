@@ -11,7 +11,10 @@ from eval_suite.bm25 import words
 # Python 2, fragments, and code whose line ends are gone.
 _STRING = (
     r"(?:[rRuUbBfF]{1,2})?(?:"
-    r'"""(?:[^\\]|\\.)*?"""|' + r"'''(?:[^\\]|\\.)*?'''|" + r'"(?!"")(?:[^"\\\n]|\\.)*"|' + r"'(?!'')(?:[^'\\\n]|\\.)*')"
+    r'"""(?:[^\\]|\\.)*?"""|'
+    + r"'''(?:[^\\]|\\.)*?'''|"
+    + r'"(?!"")(?:[^"\\\n]|\\.)*"|'
+    + r"'(?!'')(?:[^'\\\n]|\\.)*')"
 )
 _SIGN = re.compile(rf"(?P<string>{_STRING})|(?P<comment>#[^\n]*)|(?P<sign>[()\[\]{{}}:])", re.DOTALL)
 _HEADER = re.compile(r"^[ \t]*(?:async\s+)?(?:def|class)\s", re.MULTILINE)

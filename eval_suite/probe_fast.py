@@ -19,7 +19,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-_COLUMNS = 32  # weight columns a block holds: fixed, so that the digits do not depend on the number of workers
+_COLUMNS = (
+    32  # weight columns a block holds: fixed, so that the digits do not depend on the number of workers
+)
 _NEWTON_STEPS = 30
 _CG_STEPS = 30
 TOLERANCE = 1e-5  # of the gradient of the mean log-loss; scikit-learn's is 1e-4
@@ -159,20 +161,21 @@ class _Problem:
             total = np.log(np.exp(scores - top).sum(axis=2, keepdims=True)) + top
             log_loss = total / self.k - self.target * scores  # summed over k it counts the total once
         summed = np.einsum("nbk,nbk->b", log_loss, self.mask, dtype=np.float64, casting="same_kind")
-        return np.asarray(c * summed + 0.5 * self._per_problem(np.square(weights, dtype=np.float64).sum(axis=0)))
+        return np.asarray(
+            c * summed + 0.5 * self._per_problem(np.square(weights, dtype=np.float64).sum(axis=0))
+        )
 
     def _gradient(self, p: np.ndarray, c: float) -> tuple[np.ndarray, np.ndarray]:
         residual = ((p - self.target) * self.mask).reshape(len(p), -1)  # (n, b k)
         weights = np.float32(c) * (self.shared.rows.T @ residual) + self.weights
         return weights, np.float32(c) * residual.sum(axis=0)
 
-    def _curvature(self, p: np.ndarray, v: tuple[np.ndarray, np.ndarray], c: float) -> tuple[np.ndarray, np.ndarray]:
+    def _curvature(
+        self, p: np.ndarray, v: tuple[np.ndarray, np.ndarray], c: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The Hessian times v."""
         s = self._outputs(*v)  # (n, b, k)
-        if self.k == 1:
-            d = p * (1 - p) * s
-        else:
-            d = p * (s - (p * s).sum(axis=2, keepdims=True))
+        d = p * (1 - p) * s if self.k == 1 else p * (s - (p * s).sum(axis=2, keepdims=True))
         d = (d * self.mask).reshape(len(p), -1)
         return np.float32(c) * (self.shared.rows.T @ d) + v[0], np.float32(c) * d.sum(axis=0)
 
@@ -209,7 +212,7 @@ class _Problem:
     ) -> np.ndarray:
         """Go along the direction, halving the step of problems whose objective does not fall; returns the objectives."""
         slope = self._dot(direction, gradient)  # (b,), negative
-        moved = self._outputs(*direction) # (n, b, k)
+        moved = self._outputs(*direction)  # (n, b, k)
         length = active.astype(np.float64)
         for _ in range(20):
             scores = self.scores + self._wide(length)[None] * moved
@@ -229,7 +232,9 @@ class _Problem:
         total = np.einsum("nbk,nbk->bk", p * (1 - p), self.mask)
         return np.asarray(np.maximum(total, 1e-6).reshape(-1))
 
-    def _precondition(self, v: tuple[np.ndarray, np.ndarray], scale: np.ndarray, c: float) -> tuple[np.ndarray, np.ndarray]:
+    def _precondition(
+        self, v: tuple[np.ndarray, np.ndarray], scale: np.ndarray, c: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Divide by the Hessian of rows that were all of their mean curvature: diagonal in the Gram's eigenvectors."""
         shared = self.shared
         ratio = np.float32(c) * scale / np.float32(len(shared.rows))

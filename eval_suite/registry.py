@@ -14,6 +14,9 @@ _GROUP = "eval_suite.tasks"  # entry points: NAME -> a function that returns {na
 # group of tasks -> the module whose TASKS hold them
 _FAMILIES = {
     "senteval": "eval_suite.tasks.linear_probe",
+    "sst2": "eval_suite.tasks.sst2",
+    "sts": "eval_suite.tasks.sts",
+    "sts-original": "eval_suite.tasks.sts_original",
     "beir": "eval_suite.tasks.beir",
     "large-search": "eval_suite.tasks.large_search",
     "small-search": "eval_suite.tasks.smart",
