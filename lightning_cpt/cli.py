@@ -39,6 +39,10 @@ VERBS = {
         "lightning_cpt.evaluate",
         "score any encoder on public tasks; compare, and check for contamination",
     ),
+    "leaderboard": (
+        "eval_suite.leaderboard.cli",
+        "one page and one markdown table: our results beside the published ones",
+    ),
     "quickstart": (
         "lightning_cpt.quickstart.cli",
         "the whole way once, small: pairs, training, scores, report",
