@@ -101,6 +101,8 @@ class PairTokenizer:
 
     def _ids(self, texts: Sequence[str | np.ndarray]) -> list[list[int]]:
         """Ids of texts, or of what is ids already, repeats dropped where that is set."""
+        if not any(isinstance(text, np.ndarray) for text in texts):
+            return self.text_ids(texts)  # type: ignore[arg-type]
         made = iter(self.text_ids([text for text in texts if not isinstance(text, np.ndarray)]))
         return [
             self._dropped(text.tolist()) if isinstance(text, np.ndarray) else next(made) for text in texts

@@ -98,11 +98,10 @@ class IndexBuilder:
     def build(self, tokenizer: str = "") -> Index:
         """The finished index."""
         columns = {
-            name: np.concatenate(rows) if name in ("lengths", "hashes") else np.array(rows)
+            name: np.concatenate(rows) if name in ("lengths", "hashes") else np.array(rows, _COLUMNS[name][1:])
             for name, rows in self._rows.items()
         }
-        typed = {name: column.astype(_COLUMNS[name][1:]) for name, column in columns.items()}
-        return Index(**typed, tokenizer=tokenizer)
+        return Index(**columns, tokenizer=tokenizer)
 
 
 def text_rows(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from data_prep.errors import DataError
 from lightning_cpt.errors import ConfigError
 
 
@@ -23,11 +24,11 @@ class Rows:
         """The pair in a row.
 
         Raises:
-            KeyError: a column that the row does not have.
+            DataError: a column that the row does not have.
         """
         for column in self._columns.values():
             if column not in row:
-                raise KeyError(f"no column {column!r}; there are {', '.join(map(str, row))}")
+                raise DataError(f"no column {column!r}; there are {', '.join(map(str, row))}")
         return {field: row[column] for field, column in self._columns.items()}
 
 
