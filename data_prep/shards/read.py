@@ -161,7 +161,9 @@ class PairShards:
             DataError: they hold token ids.
         """
         if self.tokens:
-            raise DataError(f"{self.folder}: holds token ids, no texts; name the folder that it was made from")
+            raise DataError(
+                f"{self.folder}: holds token ids, no texts; name the folder that it was made from"
+            )
         return self
 
     def _checked(self, i: int, decode: Callable[[bytes, str], Any]) -> Any:
@@ -249,7 +251,9 @@ def read_tokenizer(place: Place, head: TokenHead) -> str:
     except (FileNotFoundError, ValueError, AttributeError):
         sound = False
     if not sound:
-        raise DataError(f"{storage}/{TOKENIZER}: missing, or not the tokenizer of these ids; copy it there again")
+        raise DataError(
+            f"{storage}/{TOKENIZER}: missing, or not the tokenizer of these ids; copy it there again"
+        )
     return found
 
 

@@ -58,7 +58,9 @@ class Plugin:
             return getattr(self._import(module), name)
         except ModuleNotFoundError as error:
             if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-                raise ConfigError(f"{self.key}.class_path: there is no module {error.name!r}; {cure}") from None
+                raise ConfigError(
+                    f"{self.key}.class_path: there is no module {error.name!r}; {cure}"
+                ) from None
             raise ConfigError(f"{self.key}.class_path: {module} cannot be imported: {error}") from error
         except AttributeError:
             raise ConfigError(f"{self.key}.class_path: {module} has no {name!r}; {cure}") from None
@@ -135,7 +137,7 @@ def fingerprint(records: Sequence[dict[str, Any]], count: int | None, own: Any) 
     """
     if isinstance(own, str) and own:
         return xxhash.xxh64_hexdigest(f"{count}\n{own}".encode())
-    digest = xxhash.xxh64(f"{count}\n")
+    digest = xxhash.xxh64(f"{count}\n".encode())
     for record in records:
         digest.update(repr([record[name] for name in ("id", "x", "y", "negatives")]).encode())
     return digest.hexdigest()

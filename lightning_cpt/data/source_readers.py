@@ -106,7 +106,9 @@ class ChunkReader:
                 self._records.chunk(chunk)
             except CorruptChunk as error:
                 if last and self._on_corrupt == "stop":
-                    message = f"{error} (another order: a new run); or go on with --data.on_corrupt substitute"
+                    message = (
+                        f"{error} (another order: a new run); or go on with --data.on_corrupt substitute"
+                    )
                     raise CorruptChunk(error.shard, error.chunk, message, error.number, error.cure) from None
                 if last:
                     self._damaged[chunk] = str(error)

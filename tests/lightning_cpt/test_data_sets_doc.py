@@ -28,7 +28,15 @@ def run(here: Here, recipe: Recipe, tmp_path: Path) -> Callable[[str], str]:
     rows = [(f"the question number {i} of many", f"answer {i}") for i in range(200)]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps({"x": x, "y": y}) + "\n" for x, y in rows))
     (tmp_path / "pairs.tsv").write_text("".join(f"{x}\t{y}\n" for x, y in rows))
-    tiny = str(recipe({"trainer.max_steps": 12, "trainer.val_check_interval": 6, "trainer.check_val_every_n_epoch": None}))
+    tiny = str(
+        recipe(
+            {
+                "trainer.max_steps": 12,
+                "trainer.val_check_interval": 6,
+                "trainer.check_val_every_n_epoch": None,
+            }
+        )
+    )
 
     def commands(block: str) -> str:
         said = ""
@@ -67,7 +75,9 @@ def test_a_class_or_generator(run: Callable[[str], str], tmp_path: Path) -> None
     assert "100 pairs by number" in said
 
 
-def test_a_hugging_face_data_set(run: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hugging_face_data_set(
+    run: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("datasets")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     (_, recipe), (_, command) = blocks("A Hugging Face data set")
@@ -79,7 +89,9 @@ def test_a_hugging_face_data_set(run: Callable[[str], str], tmp_path: Path, monk
 
 
 def test_a_source_without_validation_says_so(here: Here, recipe: Recipe, tmp_path: Path) -> None:
-    (tmp_path / "rows.py").write_text("def rows():\n    return [{'x': f'x{i}', 'y': f'y{i}'} for i in range(64)]\n")
+    (tmp_path / "rows.py").write_text(
+        "def rows():\n    return [{'x': f'x{i}', 'y': f'y{i}'} for i in range(64)]\n"
+    )
     config = recipe({"data.folder": None, "data.sources": {"mine": {"class_path": "rows.rows"}}})
     _, said = here("fit", "--config", config)
     assert "data.sources.mine: no validation split, so val/ has no scores of it; hold pairs out" in said
@@ -94,9 +106,17 @@ def test_a_source_without_validation_says_so(here: Here, recipe: Recipe, tmp_pat
     [
         ({"class_path": "rows.none"}, {}, "data.sources.mine.class_path: rows has no 'none'"),
         ({"class_path": "rows.stream"}, {}, "data.steps_per_epoch: missing; data.sources.mine has no length"),
-        ({"class_path": "rows.stream"}, {"data.exhausted": "drop", "data.steps_per_epoch": 3}, "data.exhausted: drop"),
+        (
+            {"class_path": "rows.stream"},
+            {"data.exhausted": "drop", "data.steps_per_epoch": 3},
+            "data.exhausted: drop",
+        ),
         ({"class_path": "rows.stream", "held": 3}, {}, "data.sources: "),
-        ({"class_path": "rows.breaks"}, {"data.steps_per_epoch": 9, "data.workers": 2}, "record 40: ValueError: no"),
+        (
+            {"class_path": "rows.breaks"},
+            {"data.steps_per_epoch": 9, "data.workers": 2},
+            "record 40: ValueError: no",
+        ),
     ],
 )
 def test_mistakes_are_one_line(
