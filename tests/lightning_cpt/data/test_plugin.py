@@ -90,10 +90,10 @@ class RaggedItems(Sized):
     def __getitem__(self, i):
         return {**row(i), "id": i} if i == 99 else row(i)
 
-def once():
+def once(count):
     if not hasattr(once, "done"):
         once.done = True
-        yield from generator(20)
+        yield from generator(count)
 
 empty_list = list
 number = 7
