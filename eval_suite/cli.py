@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval_suite.compare_cli import add_compare
 from eval_suite.errors import EvalError
 
 if TYPE_CHECKING:
@@ -18,12 +19,18 @@ DEFAULT_TASKS = "senteval"
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsersAction:
-    """Add `eval` with its commands, and return where more can be added; each leaf sets `func`, a function of the arguments that returns the exit status."""
+    """Add the verbs of `eval`, and return where more can be added.
+
+    Each leaf sets `func`, a function of the arguments that returns the exit status.
+    """
     top = subparsers.add_parser("eval", help="score an encoder on public tasks")
     verbs = top.add_subparsers(metavar="VERB", required=True)
     run = verbs.add_parser("run", help="run tasks on an encoder and write one JSON per task")
     run.add_argument(
-        "--encoder", required=True, metavar="SPEC", help="st:NAME_OR_FOLDER, ckpt:FILE or py:MODULE:FUNCTION"
+        "--encoder",
+        required=True,
+        metavar="SPEC",
+        help="st:NAME_OR_FOLDER, ckpt:FILE, py:MODULE:FUNCTION, random:DIM, or bm25 for search by words",
     )
     run.add_argument(
         "--tasks",
@@ -42,9 +49,25 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
         "--cache", type=Path, metavar="DIR", help="where vectors are kept; default: `.vectors` in --out"
     )
     run.add_argument("--no-cache", action="store_true", help="keep no vectors")
+    run.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="keep whole blocks of a corpus here in place of --cache: quicker for millions of documents",
+    )
+    run.add_argument(
+        "--index",
+        default="exact",
+        metavar="NAME",
+        help="search: exact (default), or a FAISS index such as HNSW32",
+    )
+    run.add_argument(
+        "--trec", type=Path, metavar="DIR", help="search: write runs and judgements for trec_eval here"
+    )
     run.set_defaults(func=run_command)
     listing = verbs.add_parser("list", help="name the tasks and their groups")
     listing.set_defaults(func=list_command)
+    add_compare(verbs)
     fetch = verbs.add_parser("fetch", help="download the data of a suite and check it")
     fetch.add_argument("suite", help="senteval")
     fetch.add_argument("--to", required=True, type=Path, metavar="DIR", help="`downstream` is made in here")
@@ -82,9 +105,9 @@ def run_command(args: argparse.Namespace) -> int:
     hashes = {task.name: task.sha256(args.data) for task in tasks}
     encoder = load_encoder(args.encoder)
     check_writable(args.out)
-    if not args.no_cache:
+    if not args.no_cache and not args.work:
         encoder = CachedEncoder(encoder, args.cache or args.out / ".vectors")
-    options = Options(workers=args.workers, progress=True)
+    options = Options(workers=args.workers, progress=True, work=args.work, index=args.index, trec=args.trec)
     results = [_run_one(encoder, task, hashes[task.name], options, args) for task in tasks]
     print(f"{encoder.name}  {encoder.fingerprint[:12]}, scores in %")
     print(table(results))

@@ -34,7 +34,7 @@ def run_mteb(
 
     from eval_suite.mteb_encoder import MtebEncoder
 
-    model = MtebEncoder(encoder)
+    model: Any = MtebEncoder(encoder)
     scores = {}
     for task in tasks:
         local = provide(task)

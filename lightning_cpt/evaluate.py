@@ -53,12 +53,13 @@ def contamination(args: argparse.Namespace) -> int:
     """`cpt eval contamination`: hand eval_suite's examples to data_prep, and the marks back."""
     from data_prep.decontaminate import table as ngram_table
     from data_prep.evaluation import NgramRules
+    from eval_suite.stored import read_folders
     from lightning_cpt.contamination import overlap, rescore, table, to_json, touched
 
     tasks = cli.chosen_tasks(args.tasks)
     rules = NgramRules(ngram=args.ngram, max_documents=args.max_documents)
     examples = {task.name: task.examples(args.data) for task in tasks}
-    results = cli.results_in(args.results, list(examples)) if args.results else []
+    results = [r for r in read_folders([args.results]) if r.task in examples] if args.results else []
     found = overlap(args.shards, examples, rules)
     marks = {name: touched(found, name, rows) for name, rows in examples.items()}
     rescored = [row for result in results if (row := rescore(result, marks[result.task])) is not None]
