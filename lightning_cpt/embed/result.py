@@ -56,15 +56,15 @@ class Result:
 
     @property
     def ids(self) -> Path:
-        return self.vectors.with_name(f"{self.vectors.stem}.ids.jsonl")
+        return self.vectors.with_name(f"{self.vectors.name}.ids.jsonl")
 
     @property
     def scales(self) -> Path:
-        return self.vectors.with_name(f"{self.vectors.stem}.scales.npy")
+        return self.vectors.with_name(f"{self.vectors.name}.scales.npy")
 
     @property
     def manifest(self) -> Path:
-        return self.vectors.with_name(f"{self.vectors.stem}.manifest.json")
+        return self.vectors.with_name(f"{self.vectors.name}.manifest.json")
 
     def finished(self) -> dict[str, Any] | None:
         """The manifest of a finished embedding."""

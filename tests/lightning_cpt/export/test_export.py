@@ -49,7 +49,9 @@ def test_sentence_transformers_folder_is_exact_and_holds_the_weights_once(
     assert _numbers(tmp_path / "out") <= whole + small + 16 * 17  # BERT's pooler
     model = _sentence_transformer(tmp_path / "out")
     assert sum(p.numel() for p in model.parameters()) <= whole + small + 16 * 17
-    np.testing.assert_allclose(model.encode(["a text"]), encoder.encode(["a text"], "x"), atol=1e-6)  # plain: side x
+    np.testing.assert_allclose(
+        model.encode(["a text"]), encoder.encode(["a text"], "x"), atol=1e-6
+    )  # plain: side x
 
 
 def test_sentence_transformers_cannot_drop_repeats(checkpoint: Make, tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ def test_onnx_graph_is_exact(checkpoint: Make, tmp_path: Path, kind: str) -> Non
 def test_onnx_graph_drops_repeats_itself(checkpoint: Make, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("onnxscript")
     assert export(str(checkpoint(kind, drop_repeats=True)), "onnx", tmp_path / "out") <= 1e-5
-    assert "truncation\": null" in (tmp_path / "out" / "query.json").read_text()
+    assert 'truncation": null' in (tmp_path / "out" / "query.json").read_text()
 
 
 def test_onnx_cannot_tell_like_sides_of_unlike_lengths(checkpoint: Make, tmp_path: Path) -> None:
@@ -99,7 +101,7 @@ def test_a_difference_fails_and_leaves_nothing(
         return found
 
     monkeypatch.setattr(comparing, "_in_fresh_process", off)
-    with pytest.raises(ConfigError, match="differs from the checkpoint by 2.0e-05 at side y"):
+    with pytest.raises(ConfigError, match=r"differs from the checkpoint by 2\.0e-05 at side y"):
         export(str(path), "transformers", tmp_path / "out", overwrite=True)
     assert _left(tmp_path) == ["out"]
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
@@ -123,7 +125,7 @@ def test_an_export_that_needs_this_project_is_none(
 
     real = as_transformers.write
     monkeypatch.setattr(as_transformers, "write", lambda *args: real(*args) + "import lightning_cpt\n")
-    with pytest.raises(ConfigError, match="does not load .*the export imports lightning_cpt"):
+    with pytest.raises(ConfigError, match=r"does not load .*the export imports lightning_cpt"):
         export(str(checkpoint()), "transformers", tmp_path / "out")
     assert not _left(tmp_path)
 
@@ -131,7 +133,7 @@ def test_an_export_that_needs_this_project_is_none(
 def test_what_is_there_is_replaced_only_when_asked(checkpoint: Make, tmp_path: Path) -> None:
     path = checkpoint()
     export(str(path), "transformers", tmp_path / "out")
-    with pytest.raises(ConfigError, match="is there already.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"is there already.*--overwrite"):
         export(str(path), "transformers", tmp_path / "out")
     (tmp_path / "out" / "old.txt").write_text("")
     export(str(path), "transformers", tmp_path / "out", overwrite=True)
@@ -170,8 +172,8 @@ def test_the_card_says_where_the_model_comes_from(checkpoint: Make, tmp_path: Pa
     assert "Licences of the texts it was trained on: MIT." in card
     assert "max_length_x: 24" in card
     assert "2201.10005" in card
+    (tmp_path / "results" / f"toy.{encoder.fingerprint[:12]}.json").unlink()
     with pytest.raises(ConfigError, match="1 results, none of this checkpoint"):
-        (tmp_path / "results" / f"toy.{encoder.fingerprint[:12]}.json").unlink()
         export(str(path), "transformers", tmp_path / "other", results=tmp_path / "results")
 
 
