@@ -20,6 +20,9 @@ from lightning_cpt.errors import ConfigError
 from lightning_cpt.ragged import Ragged
 from lightning_cpt.tokenization import Side
 
+_NOTHING = (
+    -1
+)  # the part of a rank that has none: Lightning ends one without batches early, and the others wait
 _PATIENCE = timedelta(days=7)  # of a rank that has nothing left to do, for the others
 Item = tuple[int, Ragged | list[str]]
 
@@ -36,6 +39,8 @@ class Parts(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         number = self._numbers[index]
+        if number == _NOTHING:
+            return number, []
         _, texts = self._spool.read(number)
         return number, texts if self._tokenization is None else self._tokenization(texts, self._side)
 
@@ -91,7 +96,7 @@ class PartEmbedder(LightningModule):
         """This rank's parts: each rank has every so-many-th, whatever of them is done, so that all agree unasked."""
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
         numbers = [part for part in self._work.missing(self._spool) if part % ranks == rank]
-        parts = Parts(self._spool, numbers, self._encoder[0], self._side)
+        parts = Parts(self._spool, numbers or [_NOTHING], self._encoder[0], self._side)
         return Sized(DataLoader(parts, batch_size=None, num_workers=self._workers, collate_fn=_as_it_is))
 
     def on_predict_start(self) -> None:
@@ -101,6 +106,8 @@ class PartEmbedder(LightningModule):
 
     def predict_step(self, batch: Item, batch_idx: int) -> None:
         number, content = batch
+        if number == _NOTHING:
+            return
         self._work.write(number, self._embed(content), self._dtype, self._spool)
         self._bar.update(len(content) * self.trainer.world_size)
 

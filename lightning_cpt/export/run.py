@@ -24,7 +24,7 @@ _WRITERS = {
     "transformers": "lightning_cpt.export.as_transformers",
     "onnx": "lightning_cpt.export.as_onnx",
 }
-_OURS = "lightning_cpt.encoder.TextEncoder"
+_OURS = ("lightning_cpt.TextEncoder", "lightning_cpt.encoder.TextEncoder")  # as recipes may write it
 
 
 def export(
@@ -80,8 +80,8 @@ def _read(checkpoint: str) -> tuple[TextEncoder, dict[str, Any], dict[str, Any]]
     state = read_checkpoint(checkpoint)
     config: dict[str, Any] = yaml.safe_load(state.get("config", "{}")) or {}
     part = (config.get("model") or {}).get("encoder")
-    kind = part.get("class_path", _OURS) if isinstance(part, dict) else _OURS
-    if kind != _OURS:
+    kind = part.get("class_path", _OURS[0]) if isinstance(part, dict) else _OURS[0]
+    if kind not in _OURS:
         raise ConfigError(
             f"{checkpoint}: its encoder is {kind}, a class of your own: what it computes is not known to `cpt export`"
         )
