@@ -46,13 +46,15 @@ class Work:
         """Take the folder for an embedding of these settings; True where it holds parts of that very one.
 
         Raises:
-            ConfigError: it holds parts of another one.
+            ConfigError: it holds parts of another one, and is not to be overwritten.
         """
         path = self.folder / _SETTINGS
-        if path.is_file() and not overwrite:
+        if path.is_file():
             then = json.loads(path.read_text(encoding="utf-8"))
-            check_same(then, settings, f"{self.folder}: holds an unfinished embedding")
-            return True
+            if then == settings:
+                return True
+            if not overwrite:
+                check_same(then, settings, f"{self.folder}: holds an unfinished embedding")
         self.remove()
         try:
             self.folder.mkdir(parents=True)

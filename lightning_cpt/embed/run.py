@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from eval_suite.encoder import load_encoder
 from lightning_cpt.cli import INTERRUPTED
 from lightning_cpt.console import say
-from lightning_cpt.embed.inputs import Fields, read_rows
+from lightning_cpt.embed.inputs import STDIN, Fields, read_rows
 from lightning_cpt.embed.numbers import RankingLoss, ranking_loss, restore
 from lightning_cpt.embed.parts import Work, check_same
 from lightning_cpt.embed.predict import PartEmbedder, strategy
@@ -136,20 +136,25 @@ def _prepare(settings: Settings, result: Result, described: dict[str, Any]) -> b
         say("is there already, of the same encoder and input")
         print(f"embeddings: {result.vectors}")
         return False
-    if result.vectors.exists() and not settings.overwrite:
+    work = result.work
+    if result.vectors.exists() and not settings.overwrite and not work.folder.exists():
         raise ConfigError(
             f"--out {result.vectors}: is there already; name another, or replace it with --overwrite"
         )
-    work = result.work
+    if settings.overwrite and STDIN in settings.inputs:
+        work.remove()  # whether it is the same input would be known only when all of it is read, and gone
     spool = Spool.open(work.folder) if work.claim(described, overwrite=settings.overwrite) else None
+    if spool is not None:
+        now = hash_rows(rows())
+        if now != spool.sha and settings.overwrite:
+            work.remove()
+            work.claim(described, overwrite=True)
+            spool = None
+        else:
+            check_same({"input": spool.sha}, {"input": now}, f"{work.folder}: holds an unfinished embedding")
     if spool is None:
-        spool = fill(work.folder, rows(), settings.part_rows)
+        fill(work.folder, rows(), settings.part_rows)
     else:
-        check_same(
-            {"input": spool.sha},
-            {"input": hash_rows(rows())},
-            f"{work.folder}: holds an unfinished embedding",
-        )
         say(f"going on: {spool.parts - len(work.missing(spool))} of {spool.parts} parts are done")
     return True
 

@@ -8,6 +8,7 @@ number wide without layers, whose output nobody reads; behind it both routes sha
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError
+from lightning_cpt.export.as_transformers import makes_pooler
 from lightning_cpt.export.tokenizers import as_transformers, side_tokenizer
 from lightning_cpt.tokenization import SIDES, Side
 
@@ -23,6 +25,9 @@ NEEDS = ("sentence_transformers",)
 ROUTES: dict[Side, str] = {"x": "query", "y": "document"}
 # Where the small model's output goes: a key that no backbone is handed.
 _NOWHERE = "offset_mapping"
+
+# Else a model of BERT's kind gets a pooler with random weights, and says so each time it is loaded.
+_NO_POOLER = {"add_pooling_layer": False}
 
 _USAGE = """\
 from sentence_transformers import SentenceTransformer
@@ -58,13 +63,16 @@ def write(encoder: TextEncoder, folder: Path) -> str:
             f"export: --to sentence-transformers needs: pip install 'sentence-transformers>=6' ({error})"
         ) from error
     with TemporaryDirectory() as parts:
-        backbone = Transformer(_save_backbone(encoder, Path(parts) / "backbone"))
+        options = _NO_POOLER if makes_pooler(encoder.backbone) else {}
+        backbone = Transformer(_save_backbone(encoder, Path(parts) / "backbone"), model_kwargs=dict(options))
         pooling = Pooling(encoder.dim, pooling_mode="lasttoken")
         routes = {}
         for side in SIDES:
             small = _save_small(encoder, side, Path(parts) / ROUTES[side])
             text = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
-            own = Transformer(small, modality_config=text, module_output_name=_NOWHERE)
+            own = Transformer(
+                small, modality_config=text, module_output_name=_NOWHERE, model_kwargs=dict(_NO_POOLER)
+            )
             routes[ROUTES[side]] = [own, backbone, pooling]
         # Symmetric tasks encode side x, and so does a plain `encode`.
         router = Router(routes, default_route=ROUTES["x"])
@@ -72,7 +80,17 @@ def write(encoder: TextEncoder, folder: Path) -> str:
             modules=[router, Normalize()], similarity_fn_name="cosine", device="cpu"
         ).eval()
         model.save_pretrained(str(folder), create_model_card=False)
+    for path in folder.rglob("sentence_bert_config.json"):
+        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        _keep_without_pooler(path, _NO_POOLER if config.get("hidden_size") == 1 else options)
     return _USAGE.format(dim=encoder.dim)
+
+
+def _keep_without_pooler(path: Path, options: dict[str, bool]) -> None:
+    """Have sentence-transformers load a module as it was made; it saves no arguments of the model itself."""
+    if options:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**settings, "model_kwargs": options}, indent=4), encoding="utf-8")
 
 
 def _save_backbone(encoder: TextEncoder, folder: Path) -> str:
@@ -99,7 +117,7 @@ def _save_small(encoder: TextEncoder, side: Side, folder: Path) -> str:
         pad_token_id=tokens.pad_id,
     )
     with torch.random.fork_rng(devices=[]):
-        small = BertModel(config)
+        small = BertModel(config, **_NO_POOLER)
     torch.nn.init.zeros_(small.get_input_embeddings().weight)  # it packs well, and is the same each time
     small.save_pretrained(folder)
     as_transformers(side_tokenizer(tokens, side), tokens, tokens.max_length[side]).save_pretrained(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def write(encoder: TextEncoder, folder: Path) -> str:
     backbone: Any = encoder.backbone
     backbone.save_pretrained(folder)
     tokens = encoder.tokenization
-    options = ", add_pooling_layer=False" if _pools(backbone) else ""
+    options = ", add_pooling_layer=False" if makes_pooler(backbone) else ""
     if not tokens.drop_repeats:
         for side in SIDES:
             made = as_transformers(side_tokenizer(tokens, side), tokens, tokens.max_length[side])
@@ -75,8 +76,6 @@ def write(encoder: TextEncoder, folder: Path) -> str:
     return _USAGE_ONCE.format(options=options, sides=shown, dim=encoder.dim, pad=tokens.pad_id)
 
 
-def _pools(backbone: Any) -> bool:
+def makes_pooler(backbone: Any) -> bool:
     """Whether the class would make a pooler of its own, which is not among our weights and would come out random."""
-    import inspect
-
     return "add_pooling_layer" in inspect.signature(type(backbone).__init__).parameters

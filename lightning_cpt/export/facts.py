@@ -44,10 +44,18 @@ def _shortened(card: str) -> str:
 
 
 def licences(card: str) -> list[str]:
-    """The licences in the data card's table."""
-    parts = re.split(r"^#### ", card, flags=re.MULTILINE)
-    rows = [line for part in parts if part.startswith("Licences") for line in part.splitlines()[4:]]
-    return [row.split("|")[1].strip() for row in rows if row.startswith("|")]
+    """The licences of the training split, or of all where there is none, in the data card's table."""
+    parts = [part for part in re.split(r"^#### ", card, flags=re.MULTILINE) if part.startswith("Licences")]
+    found = []
+    for part in parts:
+        header, _, *rows = [_cells(line) for line in part.splitlines() if line.startswith("|")]
+        column = header.index("train") if "train" in header else 1
+        found += [row[0] for row in rows if row[column] != "0"]
+    return list(dict.fromkeys(found))
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def scores(folder: Path, fingerprint: str) -> list[Result]:

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 from lightning_cpt.embed import run as running
 from lightning_cpt.embed.numbers import restore
 from lightning_cpt.embed.predict import PartEmbedder
+from lightning_cpt.embed.result import Result
 from lightning_cpt.embed.run import Settings, embed
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError
@@ -88,7 +89,9 @@ def test_formats_hold_the_same_numbers(
     assert ("recall@10" in printed) == (dtype != "float32")
     if dtype != "float32":
         known = json.loads((tmp_path / "v.npy.manifest.json").read_text())["ranking"]
-        assert 0.4 < known["recall"] <= 1  # random weights: all vectors are close, and int8 is coarse among them
+        assert (
+            0.4 < known["recall"] <= 1
+        )  # random weights: all vectors are close, and int8 is coarse among them
         assert known["rows"] == 150
 
 
@@ -118,6 +121,25 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(
     assert done == [0, 1, -1, -1, 2, 3, 4]  # no part twice
     for name in ("embeddings.npy", "embeddings.npy.ids.jsonl", "embeddings.npy.manifest.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_stop_while_the_parts_are_joined(
+    corpus: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    def stop(self: Result, spool: Any) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Result, "_join_ids", stop)
+        with pytest.raises(Stop):
+            embed(settings(corpus, checkpoint, tmp_path / "v.npy", overwrite=overwrite))
+    assert (tmp_path / "v.npy").exists()
+    assert not (tmp_path / "v.npy.manifest.json").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(PartEmbedder, "_embed", lambda *args: pytest.fail("embedded again"))
+        embed(settings(corpus, checkpoint, tmp_path / "v.npy", overwrite=overwrite))
+    assert len(ids(tmp_path / "v.npy.ids.jsonl")) == 150
 
 
 def test_another_input_or_encoder_does_not_go_on(

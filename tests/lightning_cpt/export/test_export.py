@@ -67,9 +67,9 @@ def test_sentence_transformers_folder_is_exact_and_holds_the_weights_once(
     encoder = TextEncoder.load(path)
     whole = sum(p.numel() for p in encoder.parameters())
     small = 2 * (len(encoder.tokenization) + 100)  # two models of one number a token
-    assert _numbers(tmp_path / "out") <= whole + small + 16 * 17  # BERT's pooler
+    assert _numbers(tmp_path / "out") <= whole + small
     model = _sentence_transformer(tmp_path / "out")
-    assert sum(p.numel() for p in model.parameters()) <= whole + small + 16 * 17
+    assert sum(p.numel() for p in model.parameters()) <= whole + small
     np.testing.assert_allclose(
         model.encode(["a text"]), encoder.encode(["a text"], "x"), atol=1e-6
     )  # plain: side x
