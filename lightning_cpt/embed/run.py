@@ -70,6 +70,8 @@ def embed(settings: Settings) -> int:
     work, first = result.work, _is_first()
     if first and not _prepare(settings, result, described):
         return 0
+    if not first and not settings.overwrite and result.finished() is not None:
+        return 0  # the first process will not come: it found the same
     try:
         _embed_parts(trainer, settings, encoder, work)
     except SystemExit as stop:  # Lightning's way to end after Ctrl-C
