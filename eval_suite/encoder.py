@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from eval_suite.adapters import load_callable, load_sentence_transformer
 from eval_suite.errors import EvalError, did_you_mean
+from eval_suite.untrained import load_random
 from eval_suite.vectors import checked
 
 _GROUP = "eval_suite.encoders"
@@ -38,7 +39,8 @@ class Encoder(Protocol):
 
 
 def load_encoder(spec: str) -> Encoder:
-    """The encoder named `scheme:rest`, such as `st:all-MiniLM-L6-v2`, `py:module:function`, `ckpt:last.ckpt`.
+    """The encoder named `scheme:rest`, such as `st:all-MiniLM-L6-v2`, `py:module:function`, `random:384`,
+    `ckpt:last.ckpt`.
 
     Schemes come from the entry-point group `eval_suite.encoders`: name -> loader(rest) -> Encoder.
     Raises EvalError for a spec without a scheme, an unknown scheme, or a loader that lacks a package.
@@ -61,10 +63,11 @@ def load_encoder(spec: str) -> Encoder:
 
 
 def _loaders() -> dict[str, Callable[[], Callable[[str], Any]]]:
-    """Scheme -> a function that imports its loader; the two of this package work without an installation too."""
+    """Scheme -> a function that imports its loader; those of this package work without an installation too."""
     built_in: dict[str, Callable[[], Callable[[str], Any]]] = {
         "st": lambda: load_sentence_transformer,
         "py": lambda: load_callable,
+        "random": lambda: load_random,
     }
     return built_in | {point.name: point.load for point in entry_points(group=_GROUP)}
 

@@ -46,6 +46,10 @@ class Task(Protocol):
         """One hash over the task's files under `data`. Raises EvalError for a missing or a corrupt one."""
         ...
 
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        """The texts of each example that is scored, in the order of `Result.per_example`: one, a pair, or a query."""
+        ...
+
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         """Score `encoder`. Raises EvalError for data that does not fit, or vectors of a wrong shape or with NaN."""
         ...

@@ -43,7 +43,10 @@ VERBS = {
         "lightning_cpt.embed.cli",
         "turn any number of texts into vectors, on any number of GPUs, resumable",
     ),
-    "eval": ("eval_suite.cli", "fetch evaluation data, run probes on any encoder"),
+    "eval": (
+        "lightning_cpt.evaluate",
+        "score any encoder on public tasks; compare, and check for contamination",
+    ),
     "quickstart": (
         "lightning_cpt.quickstart.cli",
         "the whole way once, small: pairs, training, scores, report",

@@ -54,6 +54,10 @@ class ProbeTask:
     def sha256(self, data: Path) -> str:
         return self.source.sha256(data)
 
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        tested = list(self.source.read(data).values())[-1]
+        return list(zip(*tested.columns, strict=True))
+
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         with rng_kept():
             sha256, parts = self.source.sha256(data), self.source.read(data)
