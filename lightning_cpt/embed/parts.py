@@ -70,8 +70,11 @@ class Work:
     def write(self, part: int, vectors: np.ndarray, dtype: str, spool: Spool) -> None:
         """Store a part's float32 vectors ``(n, dim)``."""
         stored, scales = store(vectors, dtype)
-        rows = sampled(part * spool.part_rows, len(vectors), spool.rows) if dtype != "float32" else []
-        arrays = {"stored": stored, "sample": vectors[rows]} | ({} if scales is None else {"scales": scales})
+        kept = dtype != "float32"
+        rows = sampled(part * spool.part_rows, len(vectors), spool.rows)[: None if kept else 0]
+        arrays: dict[str, Any] = {"stored": stored, "sample": vectors[rows]} | (
+            {} if scales is None else {"scales": scales}
+        )
         with atomic_file(self._path(part)) as file:
             np.savez(file, **arrays)
 

@@ -58,7 +58,7 @@ class Sized:
         return iter(self._loader)
 
 
-def _as_it_is(item: Item) -> Item:
+def _as_it_is(item: Any) -> Any:
     return item
 
 
@@ -79,7 +79,7 @@ class PartEmbedder(LightningModule):
         inner = encoder if isinstance(encoder, nn.Module) else getattr(encoder, "model", None)
         if isinstance(inner, nn.Module):
             self.inner = inner  # Lightning moves it to the rank's device
-        self._side, self._dtype = side, dtype
+        self._side, self._stored_as = side, dtype
         self._work, self._workers = work, workers
         self._bar: Any = None
 
@@ -108,7 +108,7 @@ class PartEmbedder(LightningModule):
         number, content = batch
         if number == _NOTHING:
             return
-        self._work.write(number, self._embed(content), self._dtype, self._spool)
+        self._work.write(number, self._embed(content), self._stored_as, self._spool)
         self._bar.update(len(content) * self.trainer.world_size)
 
     def on_predict_end(self) -> None:

@@ -147,13 +147,15 @@ def _prepare(settings: Settings, result: Result, described: dict[str, Any]) -> b
         work.remove()  # whether it is the same input would be known only when all of it is read, and gone
     spool = Spool.open(work.folder) if work.claim(described, overwrite=settings.overwrite) else None
     if spool is not None:
-        now = hash_rows(rows())
-        if now != spool.sha and settings.overwrite:
+        found = hash_rows(rows())
+        if found != spool.sha and settings.overwrite:
             work.remove()
             work.claim(described, overwrite=True)
             spool = None
         else:
-            check_same({"input": spool.sha}, {"input": now}, f"{work.folder}: holds an unfinished embedding")
+            check_same(
+                {"input": spool.sha}, {"input": found}, f"{work.folder}: holds an unfinished embedding"
+            )
     if spool is None:
         fill(work.folder, rows(), settings.part_rows)
     else:

@@ -33,7 +33,7 @@ def main(folder: str, given: str, made: str) -> None:
     os.chdir(folder)
     names: dict = {}
     exec(compile(code[1], "README.md", "exec"), names)
-    sides = {side: np.asarray(names["encode"](texts, side)) for side in ("query", "document")}
+    sides: dict = {side: np.asarray(names["encode"](texts, side)) for side in ("query", "document")}
     if any(vectors.dtype != np.float32 for vectors in sides.values()):
         raise ValueError("the vectors are not float32")
     np.savez(made, **sides)
