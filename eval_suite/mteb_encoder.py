@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mteb.models import ModelMeta
 from mteb.models.abs_encoder import AbsEncoder
+from mteb.models.model_meta import ScoringFunction
 from mteb.types import PromptType
 
 from eval_suite.encoder import Encoder, encode_texts, facts, symmetric_side
@@ -36,7 +37,7 @@ class MtebEncoder(AbsEncoder):
                 "revision": f"{step}{_safe(encoder.fingerprint)[:16]}",
                 "n_parameters": known.get("parameters"),
                 "max_tokens": known.get("max_length"),
-                "similarity_fn_name": "cosine",
+                "similarity_fn_name": ScoringFunction.COSINE,
                 "framework": ["PyTorch"],
             }
         )
