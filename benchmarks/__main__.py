@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-NAMES = ("shards", "loss", "training", "batch_size", "learning")
+NAMES = ("shards", "loss", "training", "batch_size", "learning", "embed")
 
 
 def main() -> None:

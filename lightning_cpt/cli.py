@@ -35,6 +35,14 @@ VERBS = {
         "measure whether a recipe's gradient on several ranks is the full batch's",
     ),
     "data": (DATA, "what a recipe will do with its data: passes, balance, the ids of each batch"),
+    "export": (
+        "lightning_cpt.export.cli",
+        "write a checkpoint for sentence-transformers, transformers or ONNX",
+    ),
+    "embed": (
+        "lightning_cpt.embed.cli",
+        "turn any number of texts into vectors, on any number of GPUs, resumable",
+    ),
     "eval": (
         "lightning_cpt.evaluate",
         "score any encoder on public tasks; compare, and check for contamination",
