@@ -36,7 +36,7 @@ def read_pairs(
     """
     for path in files:
         used, unused = {x_column, y_column, *OPTIONAL, *PROVENANCE}, set[str]()
-        for number, row in _rows(path):
+        for number, row in rows(path):
             where = f"{path}: row {number}"
             for side, column in (("x", x_column), ("y", y_column)):
                 if column not in row:
@@ -61,7 +61,12 @@ def _pair(row: Row, x_column: str, y_column: str, where: str, default_id: str) -
     return Pair.from_dict(record, where, default_id=default_id)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Row]]:
+def rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """The rows of a .jsonl, .csv or .parquet file with their numbers, from 1.
+
+    Raises:
+        DataError: naming file and row: an unknown suffix, a missing or damaged file, a package that is missing.
+    """
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     if path.suffix not in readers:
         raise DataError(f"{path}: unknown kind; give {', '.join(readers)} files")

@@ -36,6 +36,8 @@ VERBS = {
     ),
     "data": (DATA, "what a recipe will do with its data: passes, balance, the ids of each batch"),
     "eval": ("eval_suite.cli", "fetch evaluation data, run probes on any encoder"),
+    "search": ("lightning_cpt.search.cli", "find texts, or functions of a source tree, by a sentence"),
+    "serve": ("lightning_cpt.serve.cli", "answer OpenAI's embeddings requests with an encoder"),
     "quickstart": (
         "lightning_cpt.quickstart.cli",
         "the whole way once, small: pairs, training, scores, report",
