@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from data_prep.errors import DataError
 from data_prep.pairs import Pair
+from data_prep.readers.streams import COMPRESSIONS, DAMAGE, opened
 from data_prep.report import Report
 
 Row = dict[str, Any]
@@ -61,56 +63,79 @@ def _pair(row: Row, x_column: str, y_column: str, where: str, default_id: str) -
     return Pair.from_dict(record, where, default_id=default_id)
 
 
+def table_kind(path: Path) -> str | None:
+    """The suffix that names the table's kind, without ``.gz`` or ``.zst``; None where it is no table."""
+    packed = path.suffix in COMPRESSIONS
+    kind = Path(path.stem).suffix if packed else path.suffix
+    return kind if kind in _STREAMS or (kind == ".parquet" and not packed) else None
+
+
 def rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """The rows of a .jsonl, .csv or .parquet file with their numbers, from 1.
+    """Number, from 1, and cells of each row of a .jsonl, .csv (also .gz or .zst) or .parquet file.
 
     Raises:
-        DataError: naming file and row: an unknown suffix, a missing or damaged file, a package that is missing.
+        DataError: naming file and row: an unknown suffix, no such file, damage, a row that is none.
     """
-    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
-    if path.suffix not in readers:
-        raise DataError(f"{path}: unknown kind; give {', '.join(readers)} files")
+    kind = table_kind(path)
+    if kind is None:
+        raise DataError(f"{path}: unknown kind; give {', '.join([*_STREAMS, '.parquet'])} files")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
-        yield from readers[path.suffix](path)
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text; convert it first") from None
+        if kind == ".parquet":
+            yield from _parquet(path)
+            return
+        with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline=NEWLINES[kind]) as text:
+            yield from stream_rows(text, kind, str(path))
+    except DAMAGE as error:
+        raise DataError(f"{path}: cut short or damaged ({error}); copy it again") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
-    with open(path, encoding="utf-8-sig", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            row = _json(line, f"{path}: row {number}")
-            if not isinstance(row, dict):
-                raise DataError(
-                    f"{path}: row {number}: must be an object with x and y, not {type(row).__name__}"
-                )
-            yield number, row
+def stream_rows(text: TextIO, kind: str, where: str) -> Iterator[tuple[int, Row]]:
+    """The rows of an open ``.jsonl`` or ``.csv``, opened with NEWLINES of its kind.
+
+    Raises:
+        DataError: naming ``where`` and the row that is none.
+    """
+    try:
+        yield from _STREAMS[kind](text, where)
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: not UTF-8 text; convert it first") from None
+
+
+def _jsonl(file: TextIO, path: str) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        row = _json(line, f"{path}: row {number}")
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: row {number}: must be an object, not {type(row).__name__}")
+        yield number, row
 
 
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error})") from None
 
 
-def _csv(path: Path) -> Iterator[tuple[int, Row]]:
+def _csv(file: TextIO, path: str) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(1 << 30)  # the default refuses texts over 128 KB
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        try:
-            for number, row in enumerate(reader, 1):
-                if None in row or None in row.values():
-                    raise DataError(f"{path}: row {number}: has more or fewer cells than the header")
-                yield number, row
-        except csv.Error as error:
-            raise DataError(f"{path}: line {reader.reader.line_num}: not CSV ({error})") from None
+    reader = csv.DictReader(file, strict=True)
+    try:
+        for number, row in enumerate(reader, 1):
+            if None in row or None in row.values():
+                raise DataError(f"{path}: row {number}: has more or fewer cells than the header")
+            yield number, row
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.reader.line_num}: not CSV ({error})") from None
+
+
+_STREAMS: dict[str, Callable[[TextIO, str], Iterator[tuple[int, Row]]]] = {".jsonl": _jsonl, ".csv": _csv}
+NEWLINES = {".jsonl": "\n", ".csv": ""}  # csv looks for the ends of lines itself
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
