@@ -99,7 +99,8 @@ def index_code(
 def cache_folder(root: Path, encoder: Encoder, tests: bool) -> Path:
     """Where the index of a tree and an encoder is kept if nobody says where."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    key = xxhash.xxh3_64_hexdigest(f"{root.resolve()}\0{encoder.fingerprint}\0{tests}\0{EXTRACTION}")
+    what = f"{root.resolve()}\0{encoder.fingerprint}\0{tests}\0{EXTRACTION}"
+    key = xxhash.xxh3_64_hexdigest(what.encode("utf-8", "surrogateescape"))
     return base / "lightning_cpt" / "search" / f"{root.resolve().name}-{key}"
 
 

@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     key: str | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     most_waiting: int = 65536
     seconds: float = 600.0
     accelerator: str = "auto"

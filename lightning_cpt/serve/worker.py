@@ -10,7 +10,7 @@ from queue import Empty, Queue
 from typing import Any
 
 import litserve
-from litserve.loops.base import _SENTINEL_VALUE
+from litserve.loops.base import _SENTINEL_VALUE, LitLoop
 from litserve.utils import LitAPIStatus, LoopResponseType
 
 from lightning_cpt.serve.lifetime import die_with_parent
@@ -24,15 +24,17 @@ class EmbeddingAPI(litserve.LitAPI):
     """Loads the model in the process of its own that LitServe starts for it.
 
     Args:
-        spec: How the encoder is named.
+        encoder: How the model is named.
         name: What requests call it; by default the encoder's own name.
         folder: Where the HTTP process finds the model's card.
         threads: Of torch; 0 leaves it to torch.
     """
 
-    def __init__(self, spec: str, name: str | None, folder: Path, threads: int = 0, **options: Any) -> None:
+    def __init__(
+        self, encoder: str, name: str | None, folder: Path, threads: int = 0, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.encoder, self.name, self.folder, self.threads = spec, name, folder, threads
+        self.encoder, self.name, self.folder, self.threads = encoder, name, folder, threads
         self.served: Any = None
 
     def setup(self, device: str) -> None:
@@ -61,7 +63,7 @@ class EmbeddingAPI(litserve.LitAPI):
         return output
 
 
-class RoundsLoop(litserve.LitLoop):
+class RoundsLoop(LitLoop):
     """Instead of LitServe's batches, which want one text a request and wait for more: all that waits, at once.
 
     While the model works, requests gather; the next round takes them together. A single client never waits for
