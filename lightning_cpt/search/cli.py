@@ -79,6 +79,9 @@ def _add_code(verbs: argparse._SubParsersAction) -> None:
     code.add_argument("--encoder", metavar="SPEC", help=f"{_SPEC} (default: ckpt:{QUICKSTART})")
     code.add_argument("--index", type=Path, metavar="DIR", help="the index's folder (default: in the cache)")
     code.add_argument("--tests", action="store_true", help="search the files of tests too")
+    code.add_argument(
+        "--no-docs", action="store_true", help="go by the code alone, not by its documentation too"
+    )
     _add_output(code)
     code.set_defaults(func=code_command)
 
@@ -152,7 +155,9 @@ def _index_tree(args: argparse.Namespace, spec: str) -> Any:
 
     began = time.monotonic()
     encoder = load_encoder(spec)
-    found = index_code(args.path, encoder, folder=args.index, tests=args.tests, progress=True)
+    found = index_code(
+        args.path, encoder, folder=args.index, tests=args.tests, docs=not args.no_docs, progress=True
+    )
     done = found.refreshed
     what = "up to date" if not done.encoded and not done.removed else _changes(done)
     _say(

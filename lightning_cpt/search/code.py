@@ -20,7 +20,7 @@ from lightning_cpt.search import ann
 from lightning_cpt.search.build import head
 from lightning_cpt.search.folder import MANIFEST, ItemWriter, generation, publish, read_manifest
 from lightning_cpt.search.functions import MOST_BYTES, extract
-from lightning_cpt.search.index import ITEM_SIDE, SearchIndex
+from lightning_cpt.search.index import ITEM_SIDE, QUERY_SIDE, SearchIndex
 from lightning_cpt.search.texts import Item
 
 EXTRACTION = 1  # a higher number: what is taken out of a file has changed, and caches are made anew
@@ -66,6 +66,7 @@ def index_code(
     *,
     folder: str | Path | None = None,
     tests: bool = False,
+    docs: bool = True,
     progress: bool = False,
 ) -> CodeIndex:
     """The index of all functions under ``root``, from the cache as far as its files are as they were.
@@ -75,6 +76,8 @@ def index_code(
         encoder: What encodes the functions (side y) and the questions (side x).
         folder: Where the index is kept; by default the user's cache, a folder per tree and encoder.
         tests: Index files of tests too; generated and vendored files are left out in any case.
+        docs: Find a function by its code and by the first paragraph of its documentation: its vector is the mean
+            direction of the two. Without, by its code alone, as the encoder was trained and as scores are measured.
         progress: Show a progress bar.
 
     Raises:
@@ -84,8 +87,8 @@ def index_code(
     ann.faiss()
     root = Path(root).expanduser()
     sources = _names(root, [one for one in find_sources([root]) if _is_wanted(one, tests)])
-    place = Path(folder).expanduser() if folder else cache_folder(root, encoder, tests)
-    old = _open(place, encoder)
+    place = Path(folder).expanduser() if folder else cache_folder(root, encoder, tests, docs)
+    old = _open(place, encoder, docs)
     known = _known(old)
     refreshed = Refreshed(files=len(sources))
     files, fresh = _compare(sources, known, refreshed)
@@ -93,13 +96,13 @@ def index_code(
     if old is not None and not fresh and not refreshed.removed:
         _note_stats(old, known, files)
         return CodeIndex(old, refreshed)
-    return CodeIndex(_write(place, encoder, old, files, fresh, progress), refreshed)
+    return CodeIndex(_write(place, encoder, docs, old, files, fresh, progress), refreshed)
 
 
-def cache_folder(root: Path, encoder: Encoder, tests: bool) -> Path:
+def cache_folder(root: Path, encoder: Encoder, tests: bool, docs: bool) -> Path:
     """Where the index of a tree and an encoder is kept if nobody says where."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    what = f"{root.resolve()}\0{encoder.fingerprint}\0{tests}\0{EXTRACTION}"
+    what = f"{root.resolve()}\0{encoder.fingerprint}\0{tests}\0{docs}\0{EXTRACTION}"
     key = xxhash.xxh3_64_hexdigest(what.encode("utf-8", "surrogateescape"))
     return base / "lightning_cpt" / "search" / f"{root.resolve().name}-{key}"
 
@@ -122,13 +125,13 @@ def _names(root: Path, sources: Sequence[SourceFile]) -> dict[str, SourceFile]:
     return {source.path.relative_to(base).as_posix(): source for source in sources}
 
 
-def _open(place: Path, encoder: Encoder) -> SearchIndex | None:
+def _open(place: Path, encoder: Encoder, docs: bool) -> SearchIndex | None:
     """The index that is there; None where there is none or it is of no use any more."""
     if not (place / MANIFEST).is_file():
         return None
     try:
         manifest = read_manifest(place)
-        if manifest.get("extraction") != EXTRACTION:
+        if (manifest.get("extraction"), manifest.get("docs")) != (EXTRACTION, docs):
             return None
     except ConfigError:
         return None  # damaged: a cache is made anew
@@ -178,24 +181,23 @@ def _compare(
 def _write(
     place: Path,
     encoder: Encoder,
+    docs: bool,
     old: SearchIndex | None,
     files: dict[str, dict[str, Any]],
     fresh: dict[str, list[Item]],
     progress: bool,
 ) -> SearchIndex:
-    texts = [item.text for items in fresh.values() for item in items]
-    encoded = ann.unit_rows(encode_texts(encoder, texts, ITEM_SIDE, progress)) if texts else None
+    encoded = _encode(encoder, [item for items in fresh.values() for item in items], docs, progress)
     with generation(place) as parts:
         writer = ItemWriter(parts["items"], parts["offsets"])
         blocks, used, count = [], 0, 0
         for name in files:
             items, vectors = _kept(old, files[name]) if name not in fresh else (fresh[name], None)
-            if vectors is None and encoded is not None:
+            if vectors is None:
                 vectors = encoded[used : used + len(items)]
                 used += len(items)
             writer.add(items)
-            if vectors is not None:
-                blocks.append(vectors)
+            blocks.append(vectors)
             files[name] = {**files[name], "rows": [count, count + len(items)]}
             count += len(items)
         writer.close()
@@ -204,8 +206,22 @@ def _write(
         matrix = np.concatenate([block for block in blocks if len(block)])  # (n, d)
         ann.save(ann.make("exact", matrix), parts["vectors"])
         parts["files"].write_text(json.dumps(files), encoding="utf-8")
-        publish(place, parts, {**head("", encoder, "exact", matrix.shape), "extraction": EXTRACTION})
+        publish(
+            place, parts, {**head("", encoder, "exact", matrix.shape), "extraction": EXTRACTION, "docs": docs}
+        )
     return SearchIndex.open(place, encoder)
+
+
+def _encode(encoder: Encoder, items: Sequence[Item], docs: bool, progress: bool) -> np.ndarray:
+    """Unit vectors of functions, float32 ``(n, d)``: of the code, and of the documentation where there is one."""
+    if not items:
+        return np.empty((0, 0), np.float32)
+    vectors = ann.unit_rows(encode_texts(encoder, [item.text for item in items], ITEM_SIDE, progress))
+    said = [at for at, item in enumerate(items) if docs and item.meta["doc"]]
+    if said:
+        texts = [items[at].meta["doc"] for at in said]
+        vectors[said] += ann.unit_rows(encode_texts(encoder, texts, QUERY_SIDE, progress))
+    return ann.unit_rows(vectors)
 
 
 def _kept(old: SearchIndex | None, entry: dict[str, Any]) -> tuple[list[Item], np.ndarray]:

@@ -145,16 +145,19 @@ class EmbeddingEndpoint(LitSpec):
         gate = asyncio.Semaphore(_IN_FLIGHT)
         tasks = [asyncio.ensure_future(self._part(part, gate)) for part in split(side, rows)]
         try:
-            blocks = await asyncio.wait_for(asyncio.gather(*tasks), self.seconds)
-        except TimeoutError:
-            message = f"no answer within {self.seconds:g} s"
-            raise ApiError(504, message, kind="server_error", code="timeout") from None
+            await asyncio.wait(tasks, timeout=self.seconds, return_when=asyncio.FIRST_EXCEPTION)
+            failed = [error for task in tasks if task.done() and (error := task.exception())]
+            if failed:
+                raise failed[0]
+            if not all(task.done() for task in tasks):
+                message = f"no answer within {self.seconds:g} s"
+                raise ApiError(504, message, kind="server_error", code="timeout")
+            return np.concatenate([task.result() for task in tasks])
         finally:
             for task in tasks:
                 task.cancel()
             self._waiting -= len(rows)
             self.counts.waiting.set(self._waiting)
-        return np.concatenate(blocks)
 
     async def _part(self, part: Part, gate: asyncio.Semaphore) -> np.ndarray:
         async with gate:

@@ -82,6 +82,16 @@ def test_a_sentence_finds_the_function(tree: Path, bag: Any) -> None:
     assert hits[0].item.meta["name"] == "parse_header"
 
 
+def test_the_documentation_counts_unless_it_is_left_out(tree: Path, bag: Any) -> None:
+    with_docs = index_code(tree, bag).query("area of the disc", k=4)
+    without = index_code(tree, bag, docs=False).query("area of the disc", k=4)
+    assert with_docs[0].item.meta["name"] == "Circle.area"
+    scores = {hit.item.meta["name"]: hit.score for hit in without}
+    assert with_docs[0].score > scores["Circle.area"]
+    others = [hit for hit in with_docs if not hit.item.meta["doc"]]
+    assert [hit.score for hit in others] == pytest.approx([scores[hit.item.meta["name"]] for hit in others])
+
+
 def test_only_changed_files_are_encoded_again(tree: Path, bag: Any) -> None:
     first = index_code(tree, bag)
     assert (first.refreshed.files, first.refreshed.encoded, bag.encoded) == (2, 2, 4)
