@@ -171,6 +171,7 @@ class TextEncoder(nn.Module):
         self.chunk_tokens = chunk_tokens
         self.memory = ActivationMemory(activation_memory)
         self.padding_free = padding_free
+        self.steps: int | None = None  # optimizer steps behind these weights, where they are a checkpoint's
         self.in_step = False  # whether every rank must run as many chunks
         self.work: Work | None = None  # of the last forward pass
         self.dim = output_width(model)
@@ -365,6 +366,7 @@ class TextEncoder(nn.Module):
         }
         self.load_state_dict(weights)
         self.name = run_name(Path(path), checkpoint)
+        self.steps = checkpoint.get("global_step")
         return self.eval()
 
 
@@ -389,8 +391,24 @@ class QuietEncoder:
     name: str
     fingerprint: str
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What results say of it: parameters, step, most tokens of a text, how the vector is read off."""
+        return facts(self.encoder)
+
     def encode(self, texts: list[str], side: Side) -> np.ndarray:
         return self.encoder.encode(texts, side, progress=False)
+
+
+def facts(encoder: TextEncoder) -> dict[str, Any]:
+    """What results and model cards say of an encoder."""
+    known = {
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "step": encoder.steps,
+        "max_length": max(encoder.tokenization.max_length.values()),
+        "pooling": "last token",
+    }
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def quiet(encoder: TextEncoder) -> QuietEncoder:
