@@ -51,6 +51,8 @@ VERBS = {
         "eval_suite.leaderboard.cli",
         "one page and one markdown table: our results beside the published ones",
     ),
+    "search": ("lightning_cpt.search.cli", "find texts, or functions of a source tree, by a sentence"),
+    "serve": ("lightning_cpt.serve.cli", "answer OpenAI's embeddings requests with an encoder"),
     "quickstart": (
         "lightning_cpt.quickstart.cli",
         "the whole way once, small: pairs, training, scores, report",

@@ -72,6 +72,13 @@ class Syntax:
         Raises:
             TooSlow: it takes longer than ``seconds`` to parse.
         """
+        return self._find(source, seconds, undocumented=False)
+
+    def find_all(self, source: bytes, seconds: float) -> Found:
+        """As :meth:`find`, with the functions that have no documentation (``doc`` is empty)."""
+        return self._find(source, seconds, undocumented=True)
+
+    def _find(self, source: bytes, seconds: float, *, undocumented: bool) -> Found:
         root = grammar.parse(self.language, source, seconds)
         captured = grammar.matches(self.language, root)
         functions, end = [], 0
@@ -80,7 +87,8 @@ class Syntax:
             if node.start_byte < end:
                 continue
             begin, outer = self._outermost(node)
-            if doc := self._above(root, source, begin.start_byte) or self._between(outer, captures):
+            doc = self._above(root, source, begin.start_byte) or self._between(outer, captures)
+            if doc or undocumented:
                 functions.append(self._function(source, begin, outer, captures, doc))
                 end = outer.end_byte
         tell_apart(functions)
@@ -179,7 +187,7 @@ class Syntax:
         fixed = rows_inside(outer, self.literals) if column else set()
         rows = {row - begin.start_point.row for row in fixed}
         code = source[start:end]
-        if doc[0].start_byte >= start:
+        if doc and doc[0].start_byte >= start:
             cut = doc[0].end_byte
             while source[cut : cut + 1].isspace():
                 cut += 1

@@ -61,6 +61,7 @@ GO = Language(
     suffixes=(".go",),
     roots=("go.mod", "Gopkg.toml", "glide.yaml"),
     find=SYNTAX.find,
+    find_all=SYNTAX.find_all,
     prose=go_prose,
     strip=SYNTAX.strip,
     tests=re.compile(r"(^|/)(testdata|test)/|_test\.go$"),

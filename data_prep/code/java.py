@@ -39,6 +39,7 @@ JAVA = Language(
     suffixes=(".java",),
     roots=("pom.xml", "build.gradle", "build.gradle.kts", "build.xml", "BUILD.bazel"),
     find=SYNTAX.find,
+    find_all=SYNTAX.find_all,
     prose=javadoc_prose,
     strip=SYNTAX.strip,
     tests=re.compile(r"(^|/)(test|tests|androidTest|integrationTest|jmh)/|(Test|Tests|TestCase|IT)\.java$"),

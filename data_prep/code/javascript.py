@@ -63,6 +63,7 @@ JAVASCRIPT = Language(
     suffixes=(".js", ".mjs", ".cjs", ".jsx"),
     roots=("package.json", "bower.json"),
     find=SYNTAX.find,
+    find_all=SYNTAX.find_all,
     prose=javadoc_prose,
     strip=SYNTAX.strip,
     tests=re.compile(

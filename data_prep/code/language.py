@@ -32,6 +32,7 @@ class Language:
         whole_roots: Only the given root is looked at, not the folders inside: a folder of Python's packages
             holds no such files.
         find: Source (UTF-8, ``\\n``) and seconds of processor time -> the documented functions.
+        find_all: The same -> every function, with an empty ``doc`` where it has none.
         prose: A function's documentation -> its first paragraph of prose; empty if it has none.
         decode: A file's bytes -> text; None if they are none.
         strip: Source of one function and seconds -> that source without its documentation, for corpora that
@@ -44,6 +45,7 @@ class Language:
     suffixes: tuple[str, ...]
     roots: tuple[str, ...]
     find: Callable[[bytes, float], Found]
+    find_all: Callable[[bytes, float], Found]
     prose: Callable[[str], str]
     strip: Callable[[str, float], str | None]
     whole_roots: bool = False

@@ -39,6 +39,7 @@ PHP = Language(
     suffixes=(".php", ".inc"),
     roots=("composer.json",),
     find=SYNTAX.find,
+    find_all=SYNTAX.find_all,
     prose=javadoc_prose,
     strip=SYNTAX.strip,
     tests=re.compile(r"(^|/)(tests?|Tests?|spec)/|(Test|TestCase|Spec)\.php$"),

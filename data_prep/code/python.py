@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from data_prep.code import grammar
@@ -48,6 +49,63 @@ def find_functions(source: bytes, seconds: float = float("inf")) -> list[Functio
     return found
 
 
+def find_all(source: bytes, seconds: float) -> Found:
+    """Every function and method, documented or not; of a source with syntax errors those that they do not touch.
+
+    Raises:
+        TooSlow: it takes longer than ``seconds`` to parse.
+    """
+    root = grammar.parse("python", source, seconds)
+    documented = {captures["function"][0].id: captures for captures in grammar.matches("python", root)}
+    found = []
+    for node in _definitions(root):
+        name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
+        if name is None or body is None or node.has_error:
+            continue
+        captures = documented.get(node.id)
+        doc = _string_value(captures["doc"][0]) if captures else None
+        qualified = _qualified_name(node, name) or text(name)
+        if captures and doc is not None:
+            found.append(_function(source, node, qualified, doc, captures["doc"][0], body))
+        else:
+            found.append(_bare(source, node, qualified))
+    tell_apart(found)
+    return Found(found, broken=root.has_error)
+
+
+def _definitions(root: Node) -> Iterator[Node]:
+    """The functions that are in no other function, in their order."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.type == "function_definition":
+            yield node
+        else:
+            waiting += reversed(node.named_children)
+
+
+def _bare(source: bytes, node: Node, name: str) -> Function:
+    """A function as it stands: it has no docstring to take out."""
+    outer = _outer(node)
+    code = source[outer.start_byte : outer.end_byte]
+    many_lined = any(mark in code for mark in (b'"""', b"'''", b"\\\n"))
+    fixed = rows_inside(outer, _STRING) if many_lined else set()
+    rows = {row - outer.start_point.row for row in fixed}
+    return Function(
+        name=name,
+        doc="",
+        code=dedent(code.decode(), outer.start_point.column, rows).rstrip(),
+        span=(outer.start_point.row + 1, outer.end_point.row + 1),
+        stub=False,
+        fault=_fault(name, False),
+    )
+
+
+def _outer(node: Node) -> Node:
+    """The function with its decorators."""
+    return node.parent if node.parent and node.parent.type == "decorated_definition" else node
+
+
 def strip(code: str, seconds: float) -> str | None:
     """One function's source without its docstring, as it is where it has none; None if it does not parse.
 
@@ -87,7 +145,7 @@ def _is_unicode(value: str) -> bool:
 
 
 def _function(source: bytes, node: Node, name: str, doc: str, string: Node, body: Node) -> Function:
-    outer = node.parent if node.parent and node.parent.type == "decorated_definition" else node
+    outer = _outer(node)
     begin, end = _docstring_range(source, string)
     code = source[outer.start_byte : begin] + source[end : outer.end_byte]
     many_lined = any(mark in code for mark in (b'"""', b"'''", b"\\\n"))
@@ -153,6 +211,7 @@ PYTHON = Language(
     roots=("__init__.py", "pyproject.toml", "setup.py"),
     whole_roots=True,
     find=find,
+    find_all=find_all,
     prose=first_paragraph,
     strip=strip,
     decode=decode,

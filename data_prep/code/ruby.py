@@ -79,6 +79,7 @@ RUBY = Language(
     suffixes=(".rb", ".rake"),
     roots=("*.gemspec", "Gemfile"),
     find=SYNTAX.find,
+    find_all=SYNTAX.find_all,
     prose=ruby_prose,
     strip=SYNTAX.strip,
     tests=re.compile(r"(^|/)(test|tests|spec|specs|features)/|_(test|spec)\.rb$|(^|/)test_[^/]*\.rb$"),

@@ -1,0 +1,1 @@
+"""An encoder behind OpenAI's embeddings endpoint, on LitServe."""
