@@ -86,11 +86,21 @@ class PairTokenizer:
         Raises:
             ConfigError: unknown side, or something that is not a string among the texts.
         """
+        return self.encode(texts, side)[0]
+
+    def encode(self, texts: Sequence[str], side: Side) -> tuple[Ragged, torch.Tensor]:
+        """As a call gives them, and which of the texts lost tokens to truncation, bool ``(n,)``."""
         if side not in SIDES:
             raise ConfigError(f"side: {side!r} is none of 'x', 'y'")
         start, end = self._ends[side]
         room = self.max_length[side] - 2
-        return Ragged.from_lists([[start, *ids[:room], end] for ids in self.text_ids(texts)])
+        found = self.text_ids(texts)
+        cut = torch.tensor([len(ids) > room for ids in found], dtype=torch.bool)
+        return Ragged.from_lists([[start, *ids[:room], end] for ids in found]), cut
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids as far as the vocabulary gives it back, delimiters included."""
+        return str(self._fast.decode(list(ids), skip_special_tokens=False))
 
     def text_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of ``texts`` alone: no delimiters, no truncation; repeats dropped where that is set.

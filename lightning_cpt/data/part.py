@@ -31,6 +31,7 @@ class Part:
         negative_hashes: xxh64 of the hard negatives' texts, read as int64.
         ids: The records' ids.
         replaced: What is wrong with the damaged chunks whose places others fill.
+        cut: Whether x and y lost tokens to truncation, bool ``(m, 2)``.
     """
 
     places: Tensor
@@ -43,6 +44,7 @@ class Part:
     negative_hashes: Tensor
     ids: list[str]
     replaced: list[str]
+    cut: Tensor
 
     @classmethod
     def of(
@@ -70,6 +72,7 @@ class Part:
             batch.negative_hashes,
             batch.ids,
             replaced,
+            batch.cut,
         )
 
     def __len__(self) -> int:
@@ -91,6 +94,7 @@ class Part:
             torch.cat([part.negative_hashes for part in parts]),
             [name for part in parts for name in part.ids],
             sorted({name for part in parts for name in part.replaced}),
+            torch.cat([part.cut for part in parts]),
         )
         return together.select(together.places.argsort())
 
@@ -111,12 +115,16 @@ class Part:
             self.negative_hashes[negatives],
             [self.ids[at] for at in index.tolist()],
             self.replaced,
+            self.cut[index],
         )
 
     def to_bytes(self) -> bytes:
         """For another rank: token ids in 32 bits."""
-        sides = [(side.ids.int().numpy(), side.lengths.int().numpy()) for side in (self.x, self.y, self.negatives)]
-        numbers = [t.numpy() for t in (self.places, self.ranks, self.rows, self.counts, self.negative_hashes)]
+        sides = [
+            (side.ids.int().numpy(), side.lengths.int().numpy()) for side in (self.x, self.y, self.negatives)
+        ]
+        tensors = (self.places, self.ranks, self.rows, self.counts, self.negative_hashes, self.cut)
+        numbers = [tensor.numpy() for tensor in tensors]
         return pickle.dumps((sides, numbers, self.ids, self.replaced), protocol=5)
 
     @classmethod
@@ -124,8 +132,8 @@ class Part:
         """Inverse of :meth:`to_bytes`."""
         sides, numbers, ids, replaced = pickle.loads(data)
         x, y, negatives = (Ragged(*(torch.from_numpy(a).long() for a in side)) for side in sides)
-        places, ranks, rows, counts, hashes = (torch.from_numpy(a) for a in numbers)
-        return cls(places, ranks, rows, x, y, negatives, counts, hashes, ids, replaced)
+        places, ranks, rows, counts, hashes, cut = (torch.from_numpy(a) for a in numbers)
+        return cls(places, ranks, rows, x, y, negatives, counts, hashes, ids, replaced, cut)
 
     def batch(self, data: TrainingSet) -> PairBatch:
         """The records as the batch that the model takes."""
@@ -140,4 +148,5 @@ class Part:
             torch.from_numpy(data.hashes(rows).view(np.int64)),
             self.negative_hashes,
             [data.names[at] for at in source.tolist()],
+            self.cut,
         )
