@@ -73,7 +73,7 @@ class Texts(HTMLParser):
         self.tags.append(tag)
 
     def handle_data(self, data: str) -> None:
-        if self.tags[-1] == "pre" and data.strip():
+        if self.tags[-1:] == ["pre"] and data.strip():
             self.shown.append(data)
 
 
