@@ -22,7 +22,8 @@ class Encoder(Protocol):
 
     name: what a table shows. fingerprint: a hash that changes when the vectors would (weights,
     pooling, tokenizer). side: "x" for queries, docstrings, first pieces; "y" for documents and code.
-    An encoder with a third, neutral way of encoding names it in an attribute `symmetric_side`.
+    An encoder with a third, neutral way of encoding names it in an attribute `symmetric_side`; one that has
+    facts to tell (parameters, step, max_length, pooling) has them in an attribute `facts`, a dictionary.
     """
 
     @property
@@ -71,6 +72,11 @@ def _loaders() -> dict[str, Callable[[], Callable[[str], Any]]]:
 def symmetric_side(encoder: Encoder) -> str:
     """The side on which tasks without a query and a document (probe, similarity) encode: "x" unless it says otherwise."""
     return str(getattr(encoder, "symmetric_side", "x"))
+
+
+def facts(encoder: Encoder) -> dict[str, Any]:
+    """What the encoder says of itself in an attribute `facts`: parameters, step, max_length, pooling; else nothing."""
+    return dict(getattr(encoder, "facts", {}))
 
 
 def encode_texts(encoder: Encoder, texts: Iterable[str], side: str, progress: bool = False) -> np.ndarray:

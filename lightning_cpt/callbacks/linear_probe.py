@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from torch import nn
 
+from eval_suite.registry import find_task
 from eval_suite.run import run_task
-from eval_suite.tasks.senteval import find_task
 from lightning_cpt.encoder import QuietEncoder
 from lightning_cpt.errors import ConfigError
 
@@ -65,7 +65,7 @@ class LinearProbe(Callback):
                 "LinearProbe: needs whole weights on rank 0; use strategy ddp, or `cpt eval run` afterwards"
             )
         for task in self.tasks:
-            find_task(task).read(self.data)
+            find_task(task).sha256(self.data)
         if trainer.world_size > 1:
             self._group = dist.new_group(backend="gloo", timeout=_PATIENCE)
 

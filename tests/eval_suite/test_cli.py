@@ -127,6 +127,11 @@ def test_a_folder_that_cannot_be_written_stops_it_before_any_work(arguments, tmp
     assert "running" not in capsys.readouterr().err
 
 
+def test_list_names_the_groups(capsys) -> None:
+    assert run("list") == 0
+    assert "senteval     MR, CR, SUBJ, MPQA, SST2, TREC, MRPC" in capsys.readouterr().out
+
+
 def test_fetch_downloads_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
     got = {}
     monkeypatch.setattr("eval_suite.data.fetch", lambda files, to, log: got.update(files=files, to=to))
