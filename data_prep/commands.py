@@ -380,7 +380,7 @@ def tokenizer(args: argparse.Namespace) -> int:
     folder = args.folder / "train" if (args.folder / "train").is_dir() else args.folder
     out = args.out or args.folder / "tokenizer"
     trained = train_tokenizer(
-        _texts(PairShards.open(folder)), vocab_size=args.vocab_size, identifiers=args.identifiers
+        _texts(PairShards.open(folder).need_texts()), vocab_size=args.vocab_size, identifiers=args.identifiers
     )
     save_tokenizer(trained, out)
     print(f"{out}: {trained.get_vocab_size():,} tokens")

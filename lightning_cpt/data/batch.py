@@ -104,8 +104,12 @@ def make_batch(
     hashes: Tensor | None = None,
     hard_negatives: int = 0,
 ) -> PairBatch:
-    """Tokenise ``records``: dicts with id and x, y, or both; of their negatives at most ``hard_negatives`` each."""
+    """Tokenise ``records``: dicts with id and x, y, or both; of their negatives at most ``hard_negatives`` each.
+
+    Pre-tokenised ones have ids in the place of texts, and the hashes of their negatives' texts.
+    """
     negatives = [text for record in records for text in record.get("negatives", [])[:hard_negatives]]
+    hashes_of_negatives = [value for record in records for value in _hashes(record, hard_negatives)]
     (x, cut_x), (y, cut_y) = _side(records, tokenizer, "x"), _side(records, tokenizer, "y")
     return PairBatch(
         x,
@@ -114,16 +118,23 @@ def make_batch(
         [record["id"] for record in records],
         rows,
         torch.empty((0, 3), dtype=torch.int64) if hashes is None else hashes,
-        _hashes(negatives),
+        as_int64(hashes_of_negatives),
         [str(record["source"]) for record in records if "source" in record],
         torch.stack([cut_x, cut_y], dim=1) if len(cut_x) == len(cut_y) else None,
     )
 
 
-def _hashes(texts: Sequence[str]) -> Tensor:
-    """As in the index of the shards, ``(len(texts),)``."""
-    values = [xxhash.xxh64_intdigest(text.encode()) for text in texts]
-    return torch.from_numpy(np.array(values, np.uint64).view(np.int64))
+def as_int64(hashes: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
+    """Unsigned 64-bit hashes as a tensor can hold them, bit by bit."""
+    return torch.from_numpy(np.array(hashes, np.uint64).view(np.int64))
+
+
+def _hashes(record: dict[str, Any], most: int) -> Sequence[int]:
+    """xxh64 of the texts of a record's first negatives."""
+    if "negative_hashes" in record:
+        found: Sequence[int] = record["negative_hashes"][:most]
+        return found
+    return [xxhash.xxh64_intdigest(text.encode()) for text in record.get("negatives", [])[:most]]
 
 
 def _side(records: Sequence[dict[str, Any]], tokenizer: PairTokenizer, side: Side) -> tuple[Ragged, Tensor]:
