@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from io import BytesIO
-from itertools import islice
+from itertools import count as count_up
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import Record, alternate, parser, run, say, summary, table
 from benchmarks.corpus import code_pairs, tokenizer
+from benchmarks.loader_sides import (
+    BATCH,
+    BUFFER,
+    CHECKED,
+    HF,
+    LITDATA,
+    UNCHECKED,
+    WDS,
+    Layouts,
+    plan_of,
+)
 from data_prep.errors import DataError
-from data_prep.pairs import Pair
-from data_prep.shards import PairShards, write_shards
+from data_prep.shards import PairShards
 from lightning_cpt.data.loader import PairLoader
-from lightning_cpt.data.mixture import Mixture
-from lightning_cpt.data.plan import Plan, TrainingSet
 from lightning_cpt.data.reader import ShareReader, TrainingReader
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.tokenization import PairTokenizer
 
-BATCH = 512
-FILES = 4  # tars, parquet files: as many of each
-BUFFER = 1000  # pairs; the default of datasets' shuffle
-CHECKED, UNCHECKED = "ours, hashes checked", "ours, not checked"
-WDS, LITDATA, HF = "webdataset, a .json per pair", "litdata", "datasets, streamed parquet"
 SHUFFLE = {
     CHECKED: "all chunks, and the pairs of 32 chunks (16,384 pairs) together",
     UNCHECKED: "the same",
@@ -49,13 +49,6 @@ NOTE = (
 GOALS = {WDS: (CHECKED, 8.0), LITDATA: (UNCHECKED, 1.0), HF: (CHECKED, 20.0)}
 
 
-class Unchecked(PairShards):
-    """Shards whose bytes are believed as they come."""
-
-    def _is_good(self, i: int, data: bytes) -> bool:
-        return len(data) == self._sizes[i]
-
-
 def main() -> None:
     options = parser("loader", __doc__, repetitions=5)
     options.add_argument("--pairs", type=int, default=40_000, metavar="N", help="default: %(default)s")
@@ -70,7 +63,7 @@ def main() -> None:
     count = whole_batches(PairShards.open(folder / "train"), 1024 if args.quick else args.pairs)
     record = Record(args.json, "loader", settings(count), fresh=args.fresh)
     layouts = Layouts(args.work / f"loader-{count}", folder / "train", count)
-    sides = {name: partial(read, layouts.reader(name)) for name in SHUFFLE}
+    sides = {name: partial(read, layouts.reader(name), count_up()) for name in SHUFFLE}
     alternate(record, sides, args.repetitions, log)
     check_alike(record)
     words = PairTokenizer(
@@ -105,139 +98,9 @@ def whole_batches(shards: PairShards, wanted: int) -> int:
     return min(wanted, shards.count) // BATCH * BATCH
 
 
-class Layouts:
-    """The same pairs in each side's own files, made where they are not there.
-
-    Args:
-        folder: Where they lie.
-        source: Shards to take the pairs from.
-        count: How many.
-    """
-
-    def __init__(self, folder: Path, source: Path, count: int) -> None:
-        self.folder, self._source, self._count = folder, source, count
-        made: dict[str, Callable[[Path], None]] = {
-            "ours": self._write_ours,
-            "webdataset": self._write_classic,
-            "litdata": self._write_litdata,
-            "parquet": self._write_parquet,
-        }
-        for name, write in made.items():
-            if not (folder / name / "done").exists():
-                say(f"writing {folder / name}")
-                shutil.rmtree(folder / name, ignore_errors=True)
-                write(folder / name)
-                (folder / name / "done").touch()
-
-    def _records(self) -> Iterator[dict[str, Any]]:
-        return islice(iter(PairShards.open(self._source)), self._count)
-
-    def _write_ours(self, folder: Path) -> None:
-        write_shards(folder / "train", (Pair(**record) for record in self._records()), source="bench")
-
-    def _write_classic(self, folder: Path) -> None:
-        folder.mkdir(parents=True)
-        for number, records in enumerate(self._parts()):
-            with tarfile.open(folder / f"{number}.tar", "w") as tar:
-                for at, record in enumerate(records):
-                    raw = json.dumps(record).encode()
-                    member = tarfile.TarInfo(f"{at:08d}.json")
-                    member.size = len(raw)
-                    tar.addfile(member, BytesIO(raw))
-
-    def _parts(self) -> Iterator[list[dict[str, Any]]]:
-        records, size = self._records(), -(-self._count // FILES)
-        while part := list(islice(records, size)):
-            yield part
-
-    def _write_litdata(self, folder: Path) -> None:
-        from litdata.streaming import Cache
-
-        folder.mkdir(parents=True)
-        cache = Cache(str(folder), chunk_bytes=self.ours_chunk_bytes())
-        for at, record in enumerate(self._records()):
-            cache[at] = {key: record[key] for key in ("id", "x", "y")}
-        cache.done()
-        cache.merge()
-
-    def ours_chunk_bytes(self) -> int:
-        """Uncompressed texts of our chunks of 512 pairs, about."""
-        records = list(islice(self._records(), BATCH))
-        return sum(len(record[key].encode()) for record in records for key in ("id", "x", "y"))
-
-    def _write_parquet(self, folder: Path) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        folder.mkdir(parents=True)
-        for number, records in enumerate(self._parts()):
-            columns = pa.table({key: [record[key] for record in records] for key in ("id", "x", "y")})
-            parquet.write_table(
-                columns, folder / f"{number}.parquet", compression="zstd", row_group_size=1000
-            )
-
-    def megabytes(self, name: str) -> float:
-        return sum(path.stat().st_size for path in (self.folder / name).rglob("*") if path.is_file()) / 1e6
-
-    def ours(self, kind: type[PairShards]) -> PairShards:
-        return kind.open(self.folder / "ours" / "train")
-
-    def reader(self, name: str) -> Callable[[int], Iterable[dict[str, Any]]]:
-        """What gives the pairs of a pass in a shuffled order of its number."""
-        if name in (CHECKED, UNCHECKED):
-            shards = self.ours(PairShards if name == CHECKED else Unchecked)
-            return lambda number: our_pass(shards, number)
-        made = {WDS: self._webdataset, LITDATA: self._litdata, HF: self._datasets}
-        return made[name]
-
-    def _webdataset(self, number: int) -> Iterator[dict[str, Any]]:
-        import random
-
-        import webdataset
-
-        urls = [str(self.folder / "webdataset" / f"{at}.tar") for at in range(FILES)]
-        random.Random(number).shuffle(urls)
-        stream = webdataset.WebDataset(urls, shardshuffle=False).shuffle(BUFFER, rng=random.Random(number))
-        for sample in stream:
-            yield json.loads(sample["json"])
-
-    def _litdata(self, number: int) -> Iterable[dict[str, Any]]:
-        from litdata import StreamingDataset
-
-        found: Iterable[dict[str, Any]] = StreamingDataset(
-            str(self.folder / "litdata"), shuffle=True, seed=number, max_cache_size="100GB"
-        )
-        return found
-
-    def _datasets(self, number: int) -> Iterable[dict[str, Any]]:
-        from datasets import load_dataset
-
-        files = [str(self.folder / "parquet" / f"{at}.parquet") for at in range(FILES)]
-        stream = load_dataset("parquet", data_files=files, split="train", streaming=True)
-        found: Iterable[dict[str, Any]] = stream.shuffle(seed=number, buffer_size=BUFFER)
-        return found
-
-
-def plan_of(shards: PairShards) -> Plan:
-    data = TrainingSet({"bench": shards})
-    return Plan(data, Mixture(["bench"], [shards.count], [None], BATCH), seed=0)
-
-
-def our_pass(shards: PairShards, number: int) -> Iterator[dict[str, Any]]:
-    """Pass ``number`` as a training's only worker reads it, nothing decoded in advance."""
-    plan = plan_of(shards)
-    reader, batches = ShareReader(plan), plan.mixture.per_epoch
-    for batch in range(number * batches, (number + 1) * batches):
-        yield from reader.read(batch, 0).records
-
-
-_passes: dict[str, int] = {}
-
-
-def read(reader: Callable[[int], Iterable[dict[str, Any]]]) -> dict[str, Any]:
+def read(reader: Callable[[int], Iterable[dict[str, Any]]], numbers: Iterator[int]) -> dict[str, Any]:
     """Take all pairs of another pass, and measure that."""
-    name = str(id(reader))
-    number = _passes[name] = _passes.get(name, -1) + 1
+    number = next(numbers)
     pairs = characters = 0
     wall, cpu = time.perf_counter(), time.process_time()
     for record in reader(number):

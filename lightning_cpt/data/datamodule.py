@@ -206,7 +206,9 @@ class PairDataModule(LightningDataModule):
             return
         key, why = data.streams[0].folder, "has no length"
         if self.steps_per_epoch is None:
-            raise ConfigError(f"data.steps_per_epoch: missing; {key} {why}, so say how many batches an epoch has")
+            raise ConfigError(
+                f"data.steps_per_epoch: missing; {key} {why}, so say how many batches an epoch has"
+            )
         if self.exhausted != "repeat":
             raise ConfigError(f"data.exhausted: {self.exhausted}, but {key} {why}; use repeat")
         if len(data.shards) > 1 and any(source.weight is None for source in self.sources.values()):

@@ -129,7 +129,9 @@ def predicted(split: Pairs) -> Records:
     if isinstance(split, ItemPairs):
         return ItemSource(split)
     if isinstance(split, StreamPairs):
-        raise ConfigError(f"data.predict: {split.folder} has no length; write its texts to a .jsonl file and name that")
+        raise ConfigError(
+            f"data.predict: {split.folder} has no length; write its texts to a .jsonl file and name that"
+        )
     return ShardSource(split)
 
 

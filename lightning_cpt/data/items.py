@@ -71,7 +71,9 @@ class ItemPairs:
         names = [record["id"] for record in self.sample]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"{self.folder}: several records have the id {twice!r}; each needs one of its own")
+            raise DataError(
+                f"{self.folder}: several records have the id {twice!r}; each needs one of its own"
+            )
 
     def without(self, held_out: int) -> tuple[ItemPairs, ItemPairs]:
         """This source without ``held_out`` of its records, drawn by its fingerprint, and those records.
@@ -120,4 +122,7 @@ class ItemPairs:
         return self._thing
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_thing": None}  # an object may hold open files; another process builds its own
+        return {
+            **self.__dict__,
+            "_thing": None,
+        }  # an object may hold open files; another process builds its own

@@ -131,8 +131,18 @@ class Part:
 
     def to_bytes(self) -> bytes:
         """For another rank: token ids in 32 bits."""
-        sides = [(side.ids.int().numpy(), side.lengths.int().numpy()) for side in (self.x, self.y, self.negatives)]
-        columns = (self.places, self.ranks, self.rows, self.hashes, self.counts, self.negative_hashes, self.cut)
+        sides = [
+            (side.ids.int().numpy(), side.lengths.int().numpy()) for side in (self.x, self.y, self.negatives)
+        ]
+        columns = (
+            self.places,
+            self.ranks,
+            self.rows,
+            self.hashes,
+            self.counts,
+            self.negative_hashes,
+            self.cut,
+        )
         numbers = [column.numpy() for column in columns]
         return pickle.dumps((sides, numbers, self.ids, self.replaced, self.state), protocol=5)
 

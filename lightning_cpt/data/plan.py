@@ -32,7 +32,8 @@ class TrainingSet:
         self.offsets = np.cumsum([0, *counts[:-1]])  # (sources,) row of each source's first pair
         self.count = sum(counts)
         self._starts = [  # (n_chunks,) each
-            None if isinstance(s, StreamPairs) else np.cumsum(s.chunk_counts) - s.chunk_counts for s in self.shards
+            None if isinstance(s, StreamPairs) else np.cumsum(s.chunk_counts) - s.chunk_counts
+            for s in self.shards
         ]
 
     @property
@@ -122,7 +123,9 @@ class Plan:
         window_chunks: Chunks of a source that are shuffled together.
     """
 
-    def __init__(self, data: TrainingSet, mixture: Mixture, seed: int, window_chunks: int = WINDOW_CHUNKS) -> None:
+    def __init__(
+        self, data: TrainingSet, mixture: Mixture, seed: int, window_chunks: int = WINDOW_CHUNKS
+    ) -> None:
         if window_chunks < 1:
             raise ConfigError(f"data.window_chunks: {window_chunks} chunks cannot be shuffled; use 1 or more")
         self.data, self.mixture = data, mixture

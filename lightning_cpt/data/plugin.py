@@ -58,7 +58,9 @@ class Plugin:
             return getattr(self._import(module), name)
         except ModuleNotFoundError as error:
             if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-                raise ConfigError(f"{self.key}.class_path: there is no module {error.name!r}; {cure}") from None
+                raise ConfigError(
+                    f"{self.key}.class_path: there is no module {error.name!r}; {cure}"
+                ) from None
             raise ConfigError(f"{self.key}.class_path: {module} cannot be imported: {error}") from error
         except AttributeError:
             raise ConfigError(f"{self.key}.class_path: {module} has no {name!r}; {cure}") from None

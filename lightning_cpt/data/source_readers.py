@@ -73,14 +73,16 @@ class ChunkReader:
         records: list[dict[str, Any]] = [{}] * len(mine)
         chunk, row, replaced = mine.chunk.copy(), mine.row.copy(), []
         chunks, which = np.unique(keys, axis=0, return_inverse=True)
-        for number_of_key, (pass_, place, wanted) in enumerate(chunks.tolist()):
+        order = np.argsort(which.reshape(-1), kind="stable")
+        ends = np.cumsum(np.bincount(which.reshape(-1), minlength=len(chunks)))
+        for (pass_, place, wanted), at in zip(chunks.tolist(), np.split(order, ends[:-1]), strict=True):
             sound = self._sound(wanted, place, pass_)
             if sound != wanted:
                 replaced.append(self._damaged[wanted])
             found = self._records.chunk(sound)
-            for at in np.flatnonzero(which.reshape(-1) == number_of_key).tolist():
-                chunk[at], row[at] = sound, row[at] % len(found)
-                records[at] = found[row[at]]
+            chunk[at], row[at] = sound, row[at] % len(found)
+            for one, record in zip(at.tolist(), row[at].tolist(), strict=True):
+                records[one] = found[record]
         return Found(records, chunk, row, replaced)
 
     def _sound(self, chunk: int, place: int, number: int) -> int:
@@ -106,7 +108,9 @@ class ChunkReader:
                 self._records.chunk(chunk)
             except CorruptChunk as error:
                 if last and self._on_corrupt == "stop":
-                    message = f"{error} (another order: a new run); or go on with --data.on_corrupt substitute"
+                    message = (
+                        f"{error} (another order: a new run); or go on with --data.on_corrupt substitute"
+                    )
                     raise CorruptChunk(error.shard, error.chunk, message, error.number, error.cure) from None
                 if last:
                     self._damaged[chunk] = str(error)

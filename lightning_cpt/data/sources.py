@@ -77,9 +77,7 @@ class Source:
         if self.class_path:
             return self._build()
         if not is_address(self.folder) and not Path(self.folder).is_dir():
-            raise ConfigError(
-                f"{self.key}: there is no folder {self.folder}; `cpt prep ... --out` makes one"
-            )
+            raise ConfigError(f"{self.key}: there is no folder {self.folder}; `cpt prep ... --out` makes one")
         return dict(open_splits(self.folder))
 
     def _build(self) -> dict[str, Pairs]:
@@ -98,7 +96,9 @@ class Source:
         plugin = Plugin(key, self.class_path, args)
         thing = plugin.build()
         sized = hasattr(thing, "__len__") and hasattr(thing, "__getitem__")
-        if sized and not isinstance(thing, dict | str | IterableDataset):  # torch gives all of its own __getitem__
+        if sized and not isinstance(
+            thing, dict | str | IterableDataset
+        ):  # torch gives all of its own __getitem__
             return ItemPairs(plugin, self.name, thing)
         if hasattr(thing, "__iter__") and not isinstance(thing, dict | str):
             return StreamPairs(plugin, self.name, thing, held_out)
@@ -149,7 +149,9 @@ def checked_sources(folder: str | None, sources: dict[str, SourceKeys] | None) -
 def _checked(name: str, keys: SourceKeys) -> Source:
     key = f"data.sources.{name}"
     if bool(keys.get("folder")) == bool(keys.get("class_path")):
-        raise ConfigError(f"{key}: needs either folder, with shards, or class_path, with a class that gives pairs")
+        raise ConfigError(
+            f"{key}: needs either folder, with shards, or class_path, with a class that gives pairs"
+        )
     own = sorted({"init_args", "splits", "held_out"} & keys.keys())
     if keys.get("folder") and own:
         raise ConfigError(f"{key}.{own[0]}: goes with class_path; a folder of shards has its splits inside")

@@ -53,7 +53,9 @@ class StreamPairs:
         first = self._first(thing, held_out + SAMPLE)
         self.held_records, self.sample = first[:held_out], first[held_out:]
         if not self.sample:
-            state = f"has no more than {len(first)} records, and {held_out} are held out" if first else "is empty"
+            state = (
+                f"has no more than {len(first)} records, and {held_out} are held out" if first else "is empty"
+            )
             raise ConfigError(f"{self.folder}: {state}: {plugin.class_path} has to yield pairs")
         self.fingerprint = fingerprint(self.sample, None, own_attribute(thing, "fingerprint"))
         self.origin = self.fingerprint
@@ -122,7 +124,9 @@ class Cursor:
                 obj = next(self._iterator, _END)
             if obj is _END:
                 if self._pass >= 0 and not self._yielded:
-                    raise DataError(f"{self._stream.folder}: pass {self._pass} of it yields nothing to train on")
+                    raise DataError(
+                        f"{self._stream.folder}: pass {self._pass} of it yields nothing to train on"
+                    )
                 self._open(self._pass + 1)
                 continue
             index = self._index

@@ -165,13 +165,13 @@ def test_each_chunk_of_a_pass_is_read_once_by_one_worker_of_one_rank(
     shards: PairShards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    original = PairShards.read_chunk
+    original = PairShards.read_packed
 
     def counted(self: PairShards, i: int) -> list[dict[str, Any]]:
         read.append(i)
         return original(self, i)
 
-    monkeypatch.setattr(PairShards, "read_chunk", counted)
+    monkeypatch.setattr(PairShards, "read_packed", counted)
     # Each worker has a reader of its own, as in a run.
     readers = [ShareReader(plan_of(shards), rank=rank, world_size=2, workers=2) for rank in (0, 0, 1, 1)]
     for number in range(BATCHES):
