@@ -35,15 +35,15 @@ class PackedRecords(Sequence[dict[str, Any]]):
         if self._ends[-1] != len(data):
             raise ValueError("more than a list of records")
         self._data = data
+        self._places = range(count)
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return len(self._places)
 
     def __getitem__(self, at: int) -> dict[str, Any]:  # type: ignore[override]  # no slices: nothing needs them
-        if at < 0:
-            at += len(self)
+        at = self._places[at]
         record: dict[str, Any] = msgpack.unpackb(self._data[self._ends[at] : self._ends[at + 1]])
         return record
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self[at] for at in range(len(self)))
+        return (self[at] for at in self._places)
