@@ -13,6 +13,7 @@ import torch
 
 from data_prep.errors import CorruptChunk
 from data_prep.shards import PairShards
+from data_prep.shards.quarantine import quarantine_chunks
 from lightning_cpt.data.loader import PairLoader
 from lightning_cpt.data.mixture import Mixture
 from lightning_cpt.data.plan import Plan, TrainingSet
@@ -146,6 +147,19 @@ def test_a_state_of_other_data_is_refused(
     other = loader(PairShards.open(pair_folder / "test"), tokenizer)
     with pytest.raises(ConfigError, match=r"^data\.folder: .* is not the data of the checkpoint"):
         other.load_state_dict(loader(shards, tokenizer).state_dict())
+
+
+def test_a_quarantine_after_the_checkpoint_is_named(
+    tmp_path: Path, shards: PairShards, tokenizer: PairTokenizer
+) -> None:
+    state = loader(shards, tokenizer).state_dict()
+    shutil.copytree(shards.folder, tmp_path / "train")
+    (shard,) = (entry["name"] for entry in shards.manifest["shards"])
+    quarantine_chunks(tmp_path / "train", shard, [3])
+    with pytest.raises(ConfigError, match=r"^[^\n]*train: chunks went into quarantine after the checkpoint[^\n]*--undo"):
+        loader(PairShards.open(tmp_path / "train"), tokenizer).load_state_dict(state)
+    quarantine_chunks(tmp_path / "train", shard, [3], undo=True)
+    loader(PairShards.open(tmp_path / "train"), tokenizer).load_state_dict(state)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
