@@ -82,16 +82,11 @@ class Layouts:
         from litdata.streaming import Cache
 
         folder.mkdir(parents=True)
-        cache = Cache(str(folder), chunk_bytes=self.ours_chunk_bytes())
+        cache = Cache(str(folder), chunk_bytes="64MB")  # litdata's own default
         for at, record in enumerate(self._records()):
             cache[at] = {key: record[key] for key in ("id", "x", "y")}
         cache.done()
         cache.merge()
-
-    def ours_chunk_bytes(self) -> int:
-        """Uncompressed texts of our chunks of 512 pairs, about."""
-        records = list(islice(self._records(), BATCH))
-        return sum(len(record[key].encode()) for record in records for key in ("id", "x", "y"))
 
     def _write_parquet(self, folder: Path) -> None:
         import pyarrow as pa
