@@ -20,7 +20,10 @@ from benchmarks.loader_sides import (
     BUFFER,
     CHECKED,
     HF,
+    HF_BARE,
     LITDATA,
+    LITDATA_BARE,
+    PLACES,
     UNCHECKED,
     WDS,
     Layouts,
@@ -39,12 +42,14 @@ SHUFFLE = {
     WDS: f"the tars, and a buffer of {BUFFER:,} pairs",
     LITDATA: "all chunks, and the pairs of a chunk",
     HF: f"the files, and a buffer of {BUFFER:,} pairs",
+    LITDATA_BARE: "as litdata",
+    HF_BARE: "as datasets",
 }
 NOTE = (
     "The machine was shared with other work: seconds are of the processor, of all threads of the process that reads "
     "(no workers), which other work changes little; wall_... are by the clock. Every side reads from the page cache "
-    "and hands over the same texts as Python strings, pair by pair; ours and webdataset with negatives and meta too, "
-    "litdata and datasets id, x and y alone."
+    "and hands over the same records as Python objects, pair by pair; two further rows are the peers that store and "
+    "hand over less."
 )
 GOALS = {WDS: (CHECKED, 8.0), LITDATA: (UNCHECKED, 1.0), HF: (CHECKED, 20.0)}
 
@@ -172,7 +177,7 @@ def come_to(record: Record, layouts: Layouts, throughput: Path | None) -> dict[s
             "wall_pairs_per_second": summary([r["pairs"] / r["wall_seconds"] for r in record.runs(name)]),
             "megabytes": layouts.megabytes(place),
         }
-        for name, place in zip(SHUFFLE, ("ours", "ours", "webdataset", "litdata", "parquet"), strict=True)
+        for name, place in PLACES.items()
     }
     goals = {
         peer: {

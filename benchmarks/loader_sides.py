@@ -6,7 +6,8 @@ import json
 import random
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,19 @@ FILES = 4  # tars, parquet files: as many of each
 BUFFER = 1000  # pairs; the default of datasets' shuffle
 CHECKED, UNCHECKED = "ours, hashes checked", "ours, not checked"
 WDS, LITDATA, HF = "webdataset, a .json per pair", "litdata", "datasets, streamed parquet"
+LITDATA_BARE, HF_BARE = "litdata, id, x and y alone", "datasets, id, x and y alone"
+KEYS, BARE = ("id", "x", "y", "negatives", "source", "meta"), ("id", "x", "y")
+META = ("document", "package", "path", "name", "lang", "license")
+# What each reads, under the folder of its layouts.
+PLACES = {
+    CHECKED: "ours",
+    UNCHECKED: "ours",
+    WDS: "webdataset",
+    LITDATA: "litdata",
+    HF: "parquet",
+    LITDATA_BARE: "litdata-bare",
+    HF_BARE: "parquet-bare",
+}
 
 
 class Unchecked(PairShards):
@@ -47,8 +61,10 @@ class Layouts:
         made: dict[str, Callable[[Path], None]] = {
             "ours": self._write_ours,
             "webdataset": self._write_classic,
-            "litdata": self._write_litdata,
-            "parquet": self._write_parquet,
+            "litdata": partial(self._write_litdata, keys=KEYS),
+            "parquet": partial(self._write_parquet, keys=KEYS),
+            "litdata-bare": partial(self._write_litdata, keys=BARE),
+            "parquet-bare": partial(self._write_parquet, keys=BARE),
         }
         for name, write in made.items():
             if not (folder / name / "done").exists():
@@ -58,7 +74,10 @@ class Layouts:
                 (folder / name / "done").touch()
 
     def _records(self) -> Iterator[dict[str, Any]]:
-        return islice(iter(PairShards.open(self._source)), self._count)
+        """The pairs, all with the same keys: not every format lets them differ."""
+        for record in islice(iter(PairShards.open(self._source)), self._count):
+            meta = {key: record["meta"].get(key, "") for key in META}
+            yield {**record, "meta": {**meta, "span": record["meta"]["span"]}}
 
     def _write_ours(self, folder: Path) -> None:
         write_shards(folder / "train", (Pair(**record) for record in self._records()), source="bench")
@@ -78,23 +97,23 @@ class Layouts:
         while part := list(islice(records, size)):
             yield part
 
-    def _write_litdata(self, folder: Path) -> None:
+    def _write_litdata(self, folder: Path, keys: Sequence[str]) -> None:
         from litdata.streaming import Cache
 
         folder.mkdir(parents=True)
         cache = Cache(str(folder), chunk_bytes="64MB")  # litdata's own default
         for at, record in enumerate(self._records()):
-            cache[at] = {key: record[key] for key in ("id", "x", "y")}
+            cache[at] = {key: record[key] for key in keys}
         cache.done()
         cache.merge()
 
-    def _write_parquet(self, folder: Path) -> None:
+    def _write_parquet(self, folder: Path, keys: Sequence[str]) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 
         folder.mkdir(parents=True)
         for number, records in enumerate(self._parts()):
-            columns = pa.table({key: [record[key] for record in records] for key in ("id", "x", "y")})
+            columns = pa.Table.from_pylist([{key: record[key] for key in keys} for record in records])
             parquet.write_table(
                 columns, folder / f"{number}.parquet", compression="zstd", row_group_size=1000
             )
@@ -111,6 +130,10 @@ class Layouts:
             shards = self.ours(PairShards if name == CHECKED else Unchecked)
             return lambda number: our_pass(shards, number)
         made = {WDS: self._webdataset, LITDATA: self._litdata, HF: self._datasets}
+        made |= {
+            LITDATA_BARE: partial(self._litdata, bare="-bare"),
+            HF_BARE: partial(self._datasets, bare="-bare"),
+        }
         return made[name]
 
     def _webdataset(self, number: int) -> Iterator[dict[str, Any]]:
@@ -122,18 +145,18 @@ class Layouts:
         for sample in stream:
             yield json.loads(sample["json"])
 
-    def _litdata(self, number: int) -> Iterable[dict[str, Any]]:
+    def _litdata(self, number: int, bare: str = "") -> Iterable[dict[str, Any]]:
         from litdata import StreamingDataset
 
         found: Iterable[dict[str, Any]] = StreamingDataset(
-            str(self.folder / "litdata"), shuffle=True, seed=number, max_cache_size="100GB"
+            str(self.folder / f"litdata{bare}"), shuffle=True, seed=number, max_cache_size="100GB"
         )
         return found
 
-    def _datasets(self, number: int) -> Iterable[dict[str, Any]]:
+    def _datasets(self, number: int, bare: str = "") -> Iterable[dict[str, Any]]:
         from datasets import load_dataset
 
-        files = [str(self.folder / "parquet" / f"{at}.parquet") for at in range(FILES)]
+        files = [str(self.folder / f"parquet{bare}" / f"{at}.parquet") for at in range(FILES)]
         stream = load_dataset("parquet", data_files=files, split="train", streaming=True)
         found: Iterable[dict[str, Any]] = stream.shuffle(seed=number, buffer_size=BUFFER)
         return found
