@@ -90,14 +90,23 @@ class PairTokenizer:
         Raises:
             ConfigError: unknown side, or something that is neither a string nor ids among the texts.
         """
+        return self.encode(texts, side)[0]
+
+    def encode(self, texts: Sequence[str | np.ndarray], side: Side) -> tuple[Ragged, torch.Tensor]:
+        """As a call gives them, and which of the texts lost tokens to truncation, bool ``(n,)``."""
         if side not in SIDES:
             raise ConfigError(f"side: {side!r} is none of 'x', 'y'")
         start, end = self._ends[side]
         room = self.max_length[side] - 2
         given = [text for text in texts if isinstance(text, np.ndarray)]
         if len(given) == len(texts) > 0 and not self.drop_repeats:
-            return _between(start, given, end, room)
-        return Ragged.from_lists([[start, *ids[:room], end] for ids in self._ids(texts)])
+            return _between(start, given, end, room), _longer(given, room)
+        found = self._ids(texts)
+        return Ragged.from_lists([[start, *ids[:room], end] for ids in found]), _longer(found, room)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids as far as the vocabulary gives it back, delimiters included."""
+        return str(self._fast.decode(list(ids), skip_special_tokens=False))
 
     def _ids(self, texts: Sequence[str | np.ndarray]) -> list[list[int]]:
         """Ids of texts, or of what is ids already, repeats dropped where that is set."""
@@ -157,6 +166,10 @@ class PairTokenizer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_dict, (self.to_dict(),)  # to worker processes
+
+
+def _longer(ids: Sequence[Sequence[int] | np.ndarray], room: int) -> torch.Tensor:
+    return torch.tensor([len(one) > room for one in ids], dtype=torch.bool)
 
 
 def _between(start: int, ids: Sequence[np.ndarray], end: int, room: int) -> Ragged:

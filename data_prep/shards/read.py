@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +25,7 @@ from data_prep.shards.index import (
     load_manifest,
     origin,
 )
+from data_prep.shards.packed import PackedRecords
 from data_prep.shards.staging import WRITING
 from data_prep.shards.tokens import TOKENIZER, TokenChunk, TokenHead
 from data_prep.split import SPLITS
@@ -137,7 +138,18 @@ class PairShards:
             DataError: the shard cannot be read, or a remote one not within its tries.
         """
         decode = self._decode_tokens if self.tokens else self._decode_texts
-        records: list[dict[str, Any]] = self._checked(i, decode)
+        records: list[dict[str, Any]] = self._counted(i, decode)
+        return records
+
+    def read_packed(self, i: int) -> Sequence[dict[str, Any]]:
+        """As :meth:`read_chunk`, where it can be with each record made only when it is asked for."""
+        if self.tokens or self.layout != CHUNKED:
+            return self.read_chunk(i)
+        records: Sequence[dict[str, Any]] = self._counted(i, lambda data, _: PackedRecords(decompress(data)))
+        return records
+
+    def _counted(self, i: int, decode: Callable[[bytes, str], Any]) -> Any:
+        records = self._checked(i, decode)
         if len(records) != self.chunk_counts[i]:
             name = self._names[self._shard[i]]
             self._corrupt(i, name, f"holds {len(records)} records, not {self.chunk_counts[i]}")
@@ -227,7 +239,11 @@ def quarantine_command(storage: Storage, shard: str, number: int) -> str:
 
 def unpack_chunk(data: bytes) -> Any:
     """What one of our members holds: a list of records, or the columns of token ids."""
-    return msgpack.unpackb(zstandard.ZstdDecompressor().decompress(data))
+    return msgpack.unpackb(decompress(data))
+
+
+def decompress(data: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(data)
 
 
 def decode_chunk(data: bytes) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data_prep.errors import DataError
+from data_prep.shards import PairShards
+from data_prep.shards.index import origin, with_quarantine
 from lightning_cpt.console import say
 from lightning_cpt.data.batch import PairBatch
 from lightning_cpt.data.exchange import Exchange
@@ -135,9 +137,23 @@ class PairLoader:
             self._streams = state.get("streams", "")
             self.close()
 
+    def _quarantined_since(self, then: dict[str, str]) -> str:
+        """What to do, where the data are the checkpoint's but for chunks that went into quarantine later."""
+        data = self.reader.plan.data
+        for name, shards in zip(data.names, data.shards, strict=True):
+            if not isinstance(shards, PairShards) or not shards.left_out:
+                continue
+            if then.get(name) == origin(with_quarantine(shards.manifest, [])):
+                return (
+                    f"{shards.folder}: chunks went into quarantine after the checkpoint, which gives its pairs another "
+                    "order; take them back (`cpt prep quarantine ... --undo`) and go on with --data.on_corrupt "
+                    "substitute, or start a new run"
+                )
+        return ""
+
     def _mismatch(self, field: str, then: Any, now: Any) -> str:
         if field == "sources":
-            return _other_sources(then, now)
+            return self._quarantined_since(then) or _other_sources(then, now)
         if field == "weights":
             name = next((name for name in now if then.get(name) != now[name]), "")
             return (

@@ -31,6 +31,7 @@ class Part:
         counts: Hard negatives of each record, int64 ``(m,)``.
         negative_hashes: xxh64 of the hard negatives' texts, read as int64.
         ids: The records' ids.
+        cut: Whether x and y lost tokens to truncation, bool ``(m, 2)``.
         replaced: What is wrong with the damaged chunks whose places others fill.
         state: Of streams, behind the batch, as JSON; one reader of all hands it over.
     """
@@ -45,6 +46,7 @@ class Part:
     counts: Tensor
     negative_hashes: Tensor
     ids: list[str]
+    cut: Tensor
     replaced: list[str]
     state: str = ""
 
@@ -76,6 +78,7 @@ class Part:
             torch.tensor(counts, dtype=torch.int64),
             batch.negative_hashes,
             batch.ids,
+            batch.cut,
             replaced,
             state,
         )
@@ -99,6 +102,7 @@ class Part:
             torch.cat([part.counts for part in parts]),
             torch.cat([part.negative_hashes for part in parts]),
             [name for part in parts for name in part.ids],
+            torch.cat([part.cut for part in parts]),
             sorted({name for part in parts for name in part.replaced}),
             next((part.state for part in parts if part.state), ""),
         )
@@ -121,6 +125,7 @@ class Part:
             counts,
             self.negative_hashes[negatives],
             [self.ids[at] for at in index.tolist()],
+            self.cut[index],
             self.replaced,
         )
 
@@ -129,7 +134,15 @@ class Part:
         sides = [
             (side.ids.int().numpy(), side.lengths.int().numpy()) for side in (self.x, self.y, self.negatives)
         ]
-        columns = (self.places, self.ranks, self.rows, self.hashes, self.counts, self.negative_hashes)
+        columns = (
+            self.places,
+            self.ranks,
+            self.rows,
+            self.hashes,
+            self.counts,
+            self.negative_hashes,
+            self.cut,
+        )
         numbers = [column.numpy() for column in columns]
         return pickle.dumps((sides, numbers, self.ids, self.replaced, self.state), protocol=5)
 
@@ -138,8 +151,8 @@ class Part:
         """Inverse of :meth:`to_bytes`."""
         sides, numbers, ids, replaced, state = pickle.loads(data)
         x, y, negatives = (Ragged(*(torch.from_numpy(a).long() for a in side)) for side in sides)
-        places, ranks, rows, hashes, counts, wrong = (torch.from_numpy(a) for a in numbers)
-        return cls(places, ranks, rows, hashes, x, y, negatives, counts, wrong, ids, replaced, state)
+        places, ranks, rows, hashes, counts, wrong, cut = (torch.from_numpy(a) for a in numbers)
+        return cls(places, ranks, rows, hashes, x, y, negatives, counts, wrong, ids, cut, replaced, state)
 
     def batch(self, data: TrainingSet) -> PairBatch:
         """The records as the batch that the model takes."""
@@ -153,4 +166,5 @@ class Part:
             self.hashes,
             self.negative_hashes,
             [data.names[at] for at in source.tolist()],
+            self.cut,
         )

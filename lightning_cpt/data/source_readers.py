@@ -69,18 +69,19 @@ class ChunkReader:
         self._damaged: dict[int, str] = {}  # chunk -> what is wrong with it
 
     def read(self, worker: int, whole: Places, mine: Places) -> Found:
-        keys = np.stack([mine.number, mine.place, mine.chunk], axis=1)  # (m, 3)
-        records: list[dict[str, Any]] = [{}] * len(mine)
         chunk, row, replaced = mine.chunk.copy(), mine.row.copy(), []
-        chunks, which = np.unique(keys, axis=0, return_inverse=True)
-        for number_of_key, (pass_, place, wanted) in enumerate(chunks.tolist()):
-            sound = self._sound(wanted, place, pass_)
+        passes_and_places = mine.number * len(self._records.shards.chunk_counts) + mine.place
+        _, first, which = np.unique(passes_and_places, return_index=True, return_inverse=True)
+        chunks = []
+        for group, at in enumerate(first.tolist()):
+            wanted = int(mine.chunk[at])
+            sound = self._sound(wanted, int(mine.place[at]), int(mine.number[at]))
+            chunks.append(self._records.chunk(sound))
             if sound != wanted:
                 replaced.append(self._damaged[wanted])
-            found = self._records.chunk(sound)
-            for at in np.flatnonzero(which.reshape(-1) == number_of_key).tolist():
-                chunk[at], row[at] = sound, row[at] % len(found)
-                records[at] = found[row[at]]
+                here = which == group
+                chunk[here], row[here] = sound, row[here] % len(chunks[-1])
+        records = [chunks[group][one] for group, one in zip(which.tolist(), row.tolist(), strict=True)]
         return Found(records, chunk, row, replaced)
 
     def _sound(self, chunk: int, place: int, number: int) -> int:
