@@ -44,6 +44,7 @@ def add_commands(subparsers: Any) -> None:
         help="part of a text's n-grams that a pair must have, 8 at most (default: %(default)s)",
     )
     parser.set_defaults(func=decontaminate)
+    cli.add_run(commands).set_defaults(func=run)
 
 
 def decontaminate(args: argparse.Namespace) -> int:
@@ -52,3 +53,17 @@ def decontaminate(args: argparse.Namespace) -> int:
     from eval_suite.texts import evaluation_texts
 
     return commands.decontaminate(args, evaluation_texts(args.data))
+
+
+def run(args: argparse.Namespace) -> int:
+    """`cpt prep run`: hand eval_suite's texts to a pipeline that takes them out."""
+    from data_prep.pipeline import run
+    from data_prep.pipeline.config import read_pipe
+
+    pipe = read_pipe(args.pipe)
+    texts = None
+    if pipe.evaluation:
+        from eval_suite.texts import evaluation_texts
+
+        texts = evaluation_texts(Path(pipe.evaluation))
+    return run.run(args, pipe, texts)
