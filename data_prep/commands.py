@@ -10,9 +10,11 @@ from typing import Any
 from tqdm import tqdm
 
 from data_prep import inspection
+from data_prep.card import NAMES
 from data_prep.corpus import PRECEDENCE, Corpus
-from data_prep.dedup import drop_duplicates_of, drop_near_duplicates
+from data_prep.dedup import SameId, drop_duplicates_of, drop_near_duplicates
 from data_prep.errors import DataError
+from data_prep.history import HISTORY
 from data_prep.pairs import Pair
 from data_prep.pool import Pool, write_part
 from data_prep.publish import accountant, finished
@@ -23,7 +25,7 @@ from data_prep.shards.read import is_there
 from data_prep.shards.staging import STAGED
 from data_prep.shards.write import check_target
 from data_prep.shuffle import by_hash
-from data_prep.spill import spill_folder
+from data_prep.spill import SPILL, WORK, spill_folder
 from data_prep.split import Splitter
 from data_prep.storage import Storage, storage_of
 
@@ -78,7 +80,7 @@ def text(args: argparse.Namespace) -> int:
 
 def pairs(args: argparse.Namespace) -> int:
     """Read pairs out of tables; split by document, or by row where there is no such column."""
-    from data_prep.tables import read_pairs
+    from data_prep.tables import find_id, read_pairs
 
     _check_out(args)
     report = Report()
@@ -87,7 +89,11 @@ def pairs(args: argparse.Namespace) -> int:
         if args.x_column == args.y_column:
             raise DataError(f"--x-column and --y-column: both are {args.x_column!r}; a pair needs two")
         found = read_pairs(args.paths, report, **columns, on_row=bar.update)
-        return _publish_mined(args, found, bar, report, "pairs")
+        try:
+            return _publish_mined(args, found, bar, report, "pairs")
+        except SameId as error:
+            there = " and ".join(find_id(args.paths, error.id)[:2])
+            raise DataError(f"{there}: {error}") from None
 
 
 def nli(args: argparse.Namespace) -> int:
@@ -346,12 +352,32 @@ def verify(args: argparse.Namespace) -> int:
         print("\n".join(found) if found else f"{folder}: sound{_in_quarantine(folder)}")
         problems += found
     place = storage_of(args.folder)
-    if place.local and place.local.joinpath(STAGED).exists() and not place.local.joinpath(MANIFEST).exists():
-        problems.append(f"{place.local / STAGED}: left by a run that was stopped; delete it")
-        print(problems[-1])
+    found = _leftovers(place.local) if place.local else []
+    problems += found
+    if found:
+        print("\n".join(found))
     if problems:
         raise DataError(f"{place}: {len(problems)} problem(s); prepare or copy the named shards again")
     return 0
+
+
+def _leftovers(folder: Path) -> list[str]:
+    """What runs that were stopped left in a folder of splits."""
+    if (folder / MANIFEST).exists():
+        return []
+    cures = {
+        STAGED: "delete it",
+        SPILL: "delete it",
+        WORK: "go on with the same `cpt prep run`, or delete it",
+    }
+    found = [
+        f"{folder / name}: left by a run that was stopped; {cure}"
+        for name, cure in cures.items()
+        if (folder / name).exists()
+    ]
+    if (folder / HISTORY).exists() and not (folder / NAMES[0]).exists():
+        found.append(f"{folder}: has no data card; write it with `cpt prep card {folder}`")
+    return found
 
 
 def _in_quarantine(folder: Storage) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from data_prep.errors import DataError
 
 SPILL = ".spill"
+WORK = ".pipeline"  # where the results of a pipeline's tasks wait
 PARTITION_ROWS = 1 << 22  # rows that are sorted in memory at once
 _BLOCK_ROWS = 1 << 20
 _OPEN_FILES = 64

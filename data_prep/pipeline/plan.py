@@ -24,9 +24,9 @@ from data_prep.files import write_atomic
 from data_prep.pipeline.config import Pipe
 from data_prep.pool import Pool
 from data_prep.report import Report
+from data_prep.spill import WORK
 from data_prep.spool import FULL
 
-WORK = ".pipeline"
 TASK_BYTES = 16_000_000  # of input, where nobody says how many tasks
 MAX_TASKS = 256
 _FORMAT = "cpt-pipeline-1"

@@ -37,7 +37,7 @@ def test_encodings_and_line_ends(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"\x81\x8d")
     report, root = Report(), tmp_path.name
     assert read(tmp_path, report) == {f"{root}/bom.txt": "é\nb\nc\n", f"{root}/old.txt": "caf\u00e9 \u2019"}
-    assert report.kept == {"files read": 2, "files read as cp1252, not being UTF-8": 1}
+    assert report.kept == {"files read": 2, "files read as cp1252 where they are no UTF-8": 1}
     assert report.named == [("file neither UTF-8 nor cp1252", f"{root}/bad.txt")]
 
 
