@@ -33,6 +33,13 @@ class SentenceTransformerEncoder:
 
     def __init__(self, model: Any, name: str) -> None:
         self.model, self.name, self.fingerprint = model, name, _model_hash(model)
+        pooling = [getattr(module, "pooling_mode", None) for module in model]
+        known = {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "max_length": model.max_seq_length,
+            "pooling": next((str(mode) for mode in pooling if mode), None),
+        }
+        self.facts = {key: value for key, value in known.items() if value is not None}
         self._by_side = {"x": model.encode_query, "y": model.encode_document, "plain": model.encode}
 
     def encode(self, texts: list[str], side: str) -> np.ndarray:

@@ -24,18 +24,23 @@ def _versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Result:
-    """Scores are in per cent. interval: 95 % bootstrap interval of the test accuracy over examples.
+    """What one encoder reached in one task. Scores are in per cent: accuracies, and correlations, nDCG, MRR times 100.
 
-    dim: how many features the classifier saw (twice the encoder's width for pairs).
-    side: how the texts were encoded. comparability: two results of a task with different values of it
-    do not belong in one ranking. See probe.ProbeScore for chosen_c, n_iter, fold_scores.
+    score, metric: the main number and its name. scores: all numbers by their names, the main one included.
+    interval: 95 % bootstrap interval of `score`. side: "x", "plain", or "x/y" for queries and documents.
+    dim: the width of what was scored; for a probe the features that the classifier saw.
+    settings: what else has to agree before two scores stand in one ranking: grid, classifier, tie rule, k.
+    details: what explains the score; warnings: one line each. per_example: numbers of every example in the
+    data's fixed order, for intervals and paired tests. model: facts such as parameters, step, max_length.
+    comparability: two results of a task with different values of it do not belong in one ranking.
     """
 
     task: str
+    family: str
     score: float
-    dev_score: float | None
-    f1: float | None
     metric: str
+    scores: dict[str, float]
+    interval: list[float]
     protocol: str
     encoder: str
     fingerprint: str
@@ -44,15 +49,13 @@ class Result:
     dim: int
     seed: int
     examples: dict[str, int]
-    interval: list[float]
-    fold_scores: list[float]
-    grid: list[float]
-    chosen_c: list[float]
-    n_iter: list[int]
-    grid_edge_hits: int
     data_sha256: str
-    classifier: dict[str, Any]
-    seconds: dict[str, float]
+    settings: dict[str, Any]
+    details: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    per_example: dict[str, list[float]] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=_versions)
     comparability: str = ""
 
@@ -60,15 +63,25 @@ class Result:
         if not self.comparability:
             object.__setattr__(self, "comparability", self._comparability())
 
-    def _comparability(self) -> str:
-        """Over everything but the encoder: data, preprocessing and folds (the protocol), metric, classifier, versions.
+    def must_agree(self) -> dict[str, Any]:
+        """All that has to be equal for two scores of a task to be comparable: everything but the encoder.
 
         Of the versions the first two numbers count. Symmetric tasks differ in the name of the side between
-        kinds of encoder ("x", "plain") without being less comparable, so the side is recorded, not hashed.
+        kinds of encoder ("x", "plain") without being less comparable, so the side is recorded, not among these.
         """
-        short = {name: ".".join(v.split(".")[:2]) for name, v in self.versions.items()}
-        facts = [self.task, self.protocol, self.metric, self.seed, self.dtype, self.data_sha256]
-        text = json.dumps([facts, self.grid, self.classifier, short], sort_keys=True)
+        return {
+            "task": self.task,
+            "protocol": self.protocol,
+            "metric": self.metric,
+            "seed": self.seed,
+            "dtype": self.dtype,
+            "data_sha256": self.data_sha256,
+            "settings": self.settings,
+            "versions": {name: ".".join(v.split(".")[:2]) for name, v in self.versions.items()},
+        }
+
+    def _comparability(self) -> str:
+        text = json.dumps(self.must_agree(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def path(self, folder: Path) -> Path:
@@ -113,7 +126,7 @@ def read_result(path: Path) -> Result:
     """Raises EvalError for a file that is no result of this version."""
     try:
         return Result(**json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise EvalError(
             f"{path}: not a readable result ({error}); delete it and run the task again"
         ) from error
@@ -132,17 +145,11 @@ def finished(folder: Path, task: str, fingerprint: str, protocol: str, data_sha2
 
 
 def table(results: list[Result]) -> str:
-    """The results under each other, with the averages of the scores."""
-    lines = [f"{'task':<10}{'score':>8}{'dev':>8}{'F1':>8}   {'95 % interval':<16}best C"]
+    """The results under each other, with the average of the scores; warnings come last."""
+    lines = [f"{'task':<16}{'score':>8}   {'95 % interval':<17}{'metric':<12}beside it"]
     for r in results:
-        interval = f"{r.interval[0]:.2f} - {r.interval[1]:.2f}"
-        best = ",".join(dict.fromkeys(f"{c:g}" for c in r.chosen_c))
-        lines.append(f"{r.task:<10}{r.score:>8.2f}{_cell(r.dev_score)}{_cell(r.f1)}   {interval:<16}{best}")
-    dev = [r.dev_score for r in results if r.dev_score is not None]
-    score = sum(r.score for r in results) / len(results)
-    lines.append(f"{'average':<10}{score:>8.2f}{_cell(sum(dev) / len(dev) if dev else None)}")
-    return "\n".join(lines)
-
-
-def _cell(value: float | None) -> str:
-    return f"{'' if value is None else f'{value:.2f}':>8}"
+        interval = f"{r.interval[0]:.2f} - {r.interval[1]:.2f}" if r.interval else ""
+        beside = "  ".join(f"{k} {v:.2f}" for k, v in r.scores.items() if k != r.metric)
+        lines.append(f"{r.task:<16}{r.score:>8.2f}   {interval:<17}{r.metric:<12}{beside}".rstrip())
+    lines.append(f"{'average':<16}{sum(r.score for r in results) / len(results):>8.2f}")
+    return "\n".join(lines + [f"{r.task}: warning: {line}" for r in results for line in r.warnings])

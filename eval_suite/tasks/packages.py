@@ -11,7 +11,8 @@ from eval_suite import probe
 from eval_suite.encoder import Encoder, encode_texts, symmetric_side
 from eval_suite.results import Result
 from eval_suite.rng import rng_kept
-from eval_suite.run import Measured, record, texts_sha256
+from eval_suite.run import texts_sha256
+from eval_suite.tasks.linear_probe import Measured, record
 
 FOLDS = 5
 C = 32.0  # unit vectors are small numbers: a weaker penalty than SentEval's for features of any size

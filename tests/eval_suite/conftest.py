@@ -82,3 +82,13 @@ def real_data() -> Path:
     if not (folder / "downstream").is_dir():
         pytest.skip("no SentEval data here; name its folder in CPT_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def search_data() -> Path:
+    """The folder of the real search and code-search sets; skips where they are absent."""
+    default = Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("CPT_TEST_DATA", default))
+    if not (folder / "raw" / "cranfield").is_dir():
+        pytest.skip("no search sets here; name their folder in CPT_TEST_DATA")
+    return folder

@@ -15,11 +15,11 @@ def test_finds_labels_that_the_words_give_away(hash_encoder) -> None:
     hash_encoder.dim = 64  # so that no two of the words share a column
     found = classification_task(hash_encoder, TEXTS, LABELS, workers=1)
     assert found.score == 100.0
-    assert len(found.fold_scores) == 5
+    assert len(found.details["fold_scores"]) == 5
     assert found.task == "packages"
     assert found.protocol == "texts/stratified5/logreg/raw"
-    assert found.grid_edge_hits == 0
-    assert found.dev_score is None
+    assert found.details["grid_edge_hits"] == 0
+    assert set(found.scores) == {"accuracy"}
 
 
 def test_shuffled_labels_score_near_chance(hash_encoder) -> None:

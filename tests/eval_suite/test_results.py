@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -15,11 +14,13 @@ from eval_suite.results import Result, finished, read_result, table
 
 def result(**changes: object) -> Result:
     facts = {
-        "task": "CR", "score": 82.6, "dev_score": 82.77, "f1": None, "metric": "accuracy",
+        "task": "CR", "family": "probe", "score": 82.6, "metric": "accuracy",
+        "scores": {"accuracy": 82.6, "dev_accuracy": 82.77},
         "protocol": "senteval/nested10/logreg/raw", "encoder": "st:x", "fingerprint": "abc/def" * 5, "side": "x",
         "dtype": "float32", "dim": 4, "seed": 1111, "examples": {"all": 8}, "interval": [81.0, 84.0],
-        "fold_scores": [82.0, 83.2], "grid": [0.5, 1.0], "chosen_c": [0.5, 1.0], "n_iter": [3, 4],
-        "grid_edge_hits": 2, "data_sha256": "d", "classifier": {"C": 1.0, "penalty": None}, "seconds": {"probe": 1.0},
+        "settings": {"grid": [0.5, 1.0], "classifier": {"C": 1.0, "penalty": None}},
+        "details": {"fold_scores": [82.0, 83.2]}, "per_example": {"accuracy": [1.0, 0.0]}, "data_sha256": "d",
+        "seconds": {"probe": 1.0},
     }  # fmt: skip
     return Result(**{**facts, **changes})
 
@@ -28,7 +29,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     path = result().write(tmp_path / "new" / "folder")
     assert read_result(path) == result()
     assert [p.name for p in path.parent.iterdir()] == ["CR.abc-defabc-d.json"]
-    assert {"task", "score", "dev_score", "metric", "protocol", "encoder", "fingerprint"} <= set(
+    assert {"task", "score", "scores", "metric", "protocol", "encoder", "fingerprint"} <= set(
         json.loads(path.read_text())
     )
 
@@ -73,11 +74,12 @@ def test_a_result_of_another_scikit_learn_is_run_again(tmp_path: Path) -> None:
 
 def test_comparability_ignores_the_encoder_and_sees_the_rest() -> None:
     base = result().comparability
-    same = {"encoder": "other", "fingerprint": "f", "side": "plain", "score": 1.0, "seconds": {}, "dim": 9}
+    same = {"encoder": "other", "fingerprint": "f", "side": "plain", "score": 1.0, "seconds": {}, "dim": 9,
+            "details": {}, "warnings": ["w"], "per_example": {}, "model": {"step": 3}}  # fmt: skip
     for name, value in same.items():
         assert result(**{name: value}).comparability == base
     other = {"protocol": "p", "data_sha256": "e", "seed": 1, "dtype": "float64", "metric": "f1",
-             "grid": [1.0], "classifier": {}, "versions": {"numpy": "0.1.2"}}  # fmt: skip
+             "settings": {"grid": [1.0]}, "versions": {"numpy": "0.1.2"}}  # fmt: skip
     hashes = {result(**{name: value}).comparability for name, value in other.items()}
     assert len(hashes | {base}) == len(other) + 1
 
@@ -89,8 +91,14 @@ def test_an_unreadable_result_names_the_file(tmp_path: Path) -> None:
         read_result(path)
 
 
-def test_the_table_has_averages() -> None:
-    pair = result(task="MRPC", score=71.59, dev_score=73.26, f1=80.74)
-    text = table([result(), pair, dataclasses.replace(pair, task="packages", dev_score=None, f1=None)])
-    assert text.splitlines()[-1].split() == ["average", "75.26", "78.02"]
-    assert "80.74" in text
+def test_the_table_has_the_average_the_other_scores_and_the_warnings() -> None:
+    pair = result(task="MRPC", score=71.59, scores={"accuracy": 71.59, "f1": 80.74}, warnings=["few"])
+    lines = table([result(), pair]).splitlines()
+    assert lines[-2].split() == ["average", "77.09"]
+    assert lines[2].endswith("f1 80.74")
+    assert lines[-1] == "MRPC: warning: few"
+
+
+def test_what_must_agree_names_the_differing_field() -> None:
+    one, two = result().must_agree(), result(settings={"grid": [9.0]}).must_agree()
+    assert [key for key in one if one[key] != two[key]] == ["settings"]

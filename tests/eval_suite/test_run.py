@@ -12,7 +12,9 @@ import torch
 
 from eval_suite import classification_task, probe, run_task
 from eval_suite.errors import EvalError
-from eval_suite.tasks.senteval import TASKS, find_task
+from eval_suite.registry import find_task
+from eval_suite.tasks import senteval
+from eval_suite.tasks.senteval import TASKS
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -22,23 +24,30 @@ def test_every_task_runs_and_records_what_it_did(task: str, toy_data: Path, hash
     assert 60 < found.score <= 100  # good and bad words are easy to tell apart
     assert found.interval[0] <= found.score <= found.interval[1] + 1e-9 or found.score == 100
     assert found.data_sha256 == find_task(task).sha256(toy_data)
-    assert (found.f1 is not None) == (task == "MRPC")
+    assert ("f1" in found.scores) == (task == "MRPC")
+    assert len(found.per_example["accuracy"]) == list(found.examples.values())[-1]
     assert found.side == "x"
     assert found.dim == (32 if task == "MRPC" else 16)
-    assert len(found.chosen_c) == len(found.n_iter) == (3 if TASKS[task].scheme == "nested" else 1)
+    assert (
+        len(found.details["chosen_c"])
+        == len(found.details["n_iter"])
+        == (3 if TASKS[task].scheme == "nested" else 1)
+    )
     assert {side for _, side in hash_encoder.seen} == {"x"}
 
 
 def test_pairs_become_absolute_difference_and_product(toy_data: Path, hash_encoder) -> None:
     found = run_task(hash_encoder, "MRPC", toy_data, kfold=3, workers=1)
-    parts = find_task("MRPC").read(toy_data)
+    parts = senteval.find_task("MRPC").read(toy_data)
 
     def labelled(name: str) -> probe.Labelled:
         u, v = (hash_encoder.encode(column, "x") for column in parts[name].columns)
         return probe.Labelled(np.c_[np.abs(u - v), u * v], parts[name].labels)
 
     direct = probe.kfold_then_test(labelled("train"), labelled("test"), kfold=3, workers=1)
-    assert (found.score, found.dev_score, found.chosen_c) == (direct.score, direct.dev_score, direct.chosen_c)
+    assert found.scores["accuracy"] == direct.score
+    assert found.scores["dev_accuracy"] == direct.dev_score
+    assert found.details["chosen_c"] == direct.chosen_c
 
 
 def test_the_same_call_gives_the_same_record(toy_data: Path, hash_encoder) -> None:
@@ -84,4 +93,7 @@ def test_cr_on_the_real_files(real_data: Path, hash_encoder) -> None:
     found = run_task(hash_encoder, "CR", real_data, kfold=5, workers=1)
     assert found.examples == {"all": 3775}
     # scikit-learn 1.9; whole counts of words leave nothing to the floats' last bits. The larger class is 63.76 %.
-    assert (found.score, found.dev_score) == (pytest.approx(66.73, abs=0.1), pytest.approx(67.11, abs=0.1))
+    assert (found.score, found.scores["dev_accuracy"]) == (
+        pytest.approx(66.73, abs=0.1),
+        pytest.approx(67.11, abs=0.1),
+    )

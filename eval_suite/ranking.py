@@ -1,0 +1,214 @@
+"""nDCG, MRR, recall and average precision from where the judged documents stand, each the expectation over ties."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval_suite.errors import EvalError
+
+TIES = "expected"  # every order of documents with equal scores is as likely
+_PAIRS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """Who is relevant to whom. query, row: int64 (pairs,); gain: (pairs,), relevant where it is above 0.
+
+    queries: how many there are, those without a pair included. row: of the document in the corpus or run,
+    -1 for a judged document that is not there: it cannot be found, and still counts in recall and ideal gain.
+    """
+
+    query: np.ndarray
+    row: np.ndarray
+    gain: np.ndarray
+    queries: int
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where each judged document stands. above: int64 (pairs,), documents that score more; level: int64 (pairs,),
+    those that score the same, itself included; level 0 for a document that was not retrieved."""
+
+    judged: Judgements
+    above: np.ndarray
+    level: np.ndarray
+
+
+def places_in_run(
+    scores: np.ndarray, rows: np.ndarray, judged: Judgements, order: np.ndarray | None = None
+) -> Places:
+    """The places in a run that need not be sorted.
+
+    scores, rows: (queries, k), row -1 for an empty place. order: (queries, k), decides between equal scores,
+    the lowest first; without it equal scores stay level. With the order of the documents' ids falling this is
+    the rule of trec_eval.
+    """
+    scores = np.where(rows < 0, -np.inf, scores)
+    found, column = _columns(rows, judged)
+    own = scores[judged.query, column]
+    above, level = _above_and_level(np.sort(scores, axis=1), judged.query, own)
+    if order is not None:
+        above += _ahead(scores, order, judged.query, column, np.flatnonzero(level > 1))
+        level = np.ones_like(level)
+    return Places(judged, above, np.where(found, level, 0))
+
+
+def places_of_scores(scores: np.ndarray, beyond: np.ndarray, own: np.ndarray, judged: Judgements) -> Places:
+    """The places when the score of every judged document is known, retrieved or not.
+
+    scores: float32 (queries, k), falling; beyond: (queries,), documents outside that tie with the last one;
+    own: float32 (pairs,), -inf where the document is not in the corpus. A document under the bound counts as
+    not retrieved, so no metric may look deeper than k.
+    """
+    above, level = _above_and_level(scores[:, ::-1], judged.query, own)
+    level += np.where(own == scores[judged.query, -1], beyond[judged.query], 0)
+    return Places(judged, above, np.where(np.isfinite(own), level, 0))
+
+
+def ndcg(places: Places, k: int) -> np.ndarray:
+    """Normalised discounted cumulative gain at k, (queries,) in 0..1: the gain itself over log2(rank + 1), as trec_eval.
+
+    0 for a query without a relevant document. Over ties: McSherry and Najork 2008.
+    """
+    judged = places.judged
+    cumulative = np.concatenate([[0.0], np.cumsum(_discounts(k))])  # (k + 1,)
+    top, bottom = _cut(places, k)
+    expected = (cumulative[bottom] - cumulative[top]) / np.maximum(places.level, 1)
+    gain = np.maximum(judged.gain, 0).astype(np.float64)
+    reached = np.bincount(judged.query, gain * expected, judged.queries)
+    return _share(reached, _ideal(judged, gain, k))
+
+
+def recall(places: Places, k: int) -> np.ndarray:
+    """Share of the relevant documents within the first k, (queries,) in 0..1; 0 for a query without any."""
+    judged, relevant = places.judged, places.judged.gain > 0
+    top, bottom = _cut(places, k)
+    inside = relevant * (bottom - top) / np.maximum(places.level, 1)
+    found = np.bincount(judged.query, inside, judged.queries)
+    return _share(found, np.bincount(judged.query, relevant, judged.queries))
+
+
+def reciprocal_rank(places: Places, k: int) -> np.ndarray:
+    """1 / rank of the first relevant document where it is within k, else 0: (queries,)."""
+    query, above, level, relevant, _ = _groups(places)
+    first = np.unique(query, return_index=True)[1]  # the groups stand by query, then by place
+    query, above, level, relevant = query[first], above[first], level[first], relevant[first]
+    value = np.where(above < k, 1 / (above + 1), 0.0)  # right for groups of one
+    tied = np.flatnonzero((level > 1) & (above < k))
+    above, level, relevant = above[tied], level[tied], relevant[tied]
+    value[tied], none_yet = 0.0, np.ones(len(tied))
+    for j in range(
+        1, min(k, level.max(initial=0)) + 1
+    ):  # the first relevant one of the group is its j-th document
+        left = level - j + 1
+        chance = none_yet * np.minimum(1.0, relevant / np.maximum(left, 1)) * (left > 0)
+        value[tied] += np.where(above + j <= k, chance / (above + j), 0.0)
+        none_yet -= chance
+    found = np.zeros(places.judged.queries)
+    found[query] = value
+    return found
+
+
+def average_precision(places: Places, k: int) -> np.ndarray:
+    """Mean over the relevant documents of the precision at their ranks, 0 beyond k: (queries,), trec_eval's map_cut."""
+    judged = places.judged
+    query, above, level, relevant, before = _groups(places)
+    value = np.where(above < k, (before + 1) / (above + 1), 0.0)  # right for groups of one
+    for i in np.flatnonzero((level > 1) & (above < k)):
+        j = np.arange(min(level[i], k - above[i]))  # documents of the group in front of this one
+        among = 1 + before[i] + j * (relevant[i] - 1) / (level[i] - 1)
+        value[i] = relevant[i] / level[i] * (among / (above[i] + j + 1)).sum()
+    summed = np.bincount(query, value, judged.queries)
+    return _share(summed, np.bincount(judged.query, judged.gain > 0, judged.queries))
+
+
+def tie_rate(scores: np.ndarray, k: int) -> float:
+    """Share of the queries, 0..1, with two equal scores among their first k and the next: scores falling, (queries, >= 1)."""
+    top = scores[:, : k + 1]
+    equal = (top[:, 1:] == top[:, :-1]) & np.isfinite(top[:, 1:])
+    return float(equal.any(1).mean())
+
+
+def _columns(rows: np.ndarray, judged: Judgements) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each judged document is in its query's run, and in which column (0 where not): (pairs,) each."""
+    k = rows.shape[1]
+    packed = np.sort(rows.astype(np.int64) * k + np.arange(k), axis=1)  # (queries, k), by row
+    at = np.minimum(_bisect(packed, judged.query, judged.row * k), k - 1)
+    row, column = np.divmod(packed[judged.query, at], k)
+    found = (row == judged.row) & (judged.row >= 0)
+    return found, np.where(found, column, 0)
+
+
+def _above_and_level(rising: np.ndarray, query: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many scores of the query's are more than `own`, and how many equal it. rising: (queries, k)."""
+    left = _bisect(rising, query, own)
+    right = _bisect(rising, query, own, after=True)
+    return rising.shape[1] - right, right - left
+
+
+def _bisect(rising: np.ndarray, query: np.ndarray, value: np.ndarray, *, after: bool = False) -> np.ndarray:
+    """Where in its query's row each value belongs, in front of its equals or after them: (pairs,)."""
+    low, high = np.zeros(len(query), np.int64), np.full(len(query), rising.shape[1])
+    while (open_ := low < high).any():
+        middle = np.minimum((low + high) // 2, rising.shape[1] - 1)
+        there = rising[query, middle]
+        further = open_ & ((there <= value) if after else (there < value))
+        low, high = np.where(further, middle + 1, low), np.where(open_ & ~further, middle, high)
+    return low
+
+
+def _ahead(
+    scores: np.ndarray, order: np.ndarray, query: np.ndarray, column: np.ndarray, tied: np.ndarray
+) -> np.ndarray:
+    """How many documents of the same score the order puts in front, (pairs,); asked for the pairs `tied`."""
+    ahead = np.zeros(len(query), np.int64)
+    for start in range(0, len(tied), _PAIRS_AT_ONCE):
+        pairs = tied[start : start + _PAIRS_AT_ONCE]
+        q, c = query[pairs], column[pairs]
+        same = scores[q] == scores[q, c][:, None]  # (some pairs, k)
+        ahead[pairs] = (same & (order[q] < order[q, c][:, None])).sum(1)
+    return ahead
+
+
+def _groups(places: Places) -> tuple[np.ndarray, ...]:
+    """Retrieved relevant documents by groups of equal score: query, above, level, relevant ones inside and before."""
+    kept = (places.judged.gain > 0) & (places.level > 0)
+    key = np.stack([places.judged.query[kept], places.above[kept]])  # (2, relevant)
+    by_place = np.lexsort((key[1], key[0]))
+    key = key[:, by_place]
+    new = np.ones(key.shape[1], bool)
+    new[1:] = (key[:, 1:] != key[:, :-1]).any(0)
+    start = np.flatnonzero(new)
+    relevant = np.diff([*start, key.shape[1]])
+    query, above = key[0, start], key[1, start]
+    done = np.cumsum(relevant) - relevant
+    of_query = np.searchsorted(query, query)  # the first group of the same query
+    before = done - done[of_query]
+    return query, above, places.level[kept][by_place][start], relevant, before
+
+
+def _cut(places: Places, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and last place of each group within k, both counted from the top of the list: (pairs,) each."""
+    return np.minimum(places.above, k), np.minimum(places.above + places.level, k)
+
+
+def _ideal(judged: Judgements, gain: np.ndarray, k: int) -> np.ndarray:
+    """The discounted gain of the best order, (queries,)."""
+    order = np.lexsort((-gain, judged.query))
+    query = judged.query[order]
+    rank = np.arange(len(order)) - np.searchsorted(query, query)  # from 0, within the query
+    inside = rank < k
+    weighted = gain[order][inside] * _discounts(k)[rank[inside]]
+    return np.bincount(query[inside], weighted, judged.queries)
+
+
+def _discounts(k: int) -> np.ndarray:
+    if k < 1:
+        raise EvalError(f"a cut of {k}: must be 1 or more")
+    return 1 / np.log2(np.arange(2, k + 2))
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
