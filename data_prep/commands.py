@@ -12,24 +12,22 @@ from tqdm import tqdm
 from data_prep import inspection
 from data_prep.card import NAMES
 from data_prep.corpus import PRECEDENCE, Corpus
-from data_prep.dedup import SameId, drop_duplicates_of, drop_near_duplicates
+from data_prep.dedup import SameId
 from data_prep.errors import DataError
-from data_prep.history import HISTORY
+from data_prep.leftovers import leftovers
+from data_prep.mined import settled
 from data_prep.pairs import Pair
-from data_prep.pool import Pool, write_part
 from data_prep.publish import accountant, finished
 from data_prep.report import Report
 from data_prep.shards import SPLITS, PairShards, rebuild_index, stream_splits, verify_shards, write_splits
-from data_prep.shards.index import MANIFEST, QUARANTINE
+from data_prep.shards.index import QUARANTINE
 from data_prep.shards.read import is_there
-from data_prep.shards.staging import STAGED
 from data_prep.shards.write import check_target
 from data_prep.shuffle import by_hash
-from data_prep.spill import SPILL, WORK, spill_folder
+from data_prep.spill import spill_folder
 from data_prep.split import Splitter
 from data_prep.storage import Storage, storage_of
 
-TRAIN = PRECEDENCE.index("train")
 _MIN_WORDS = 5  # of a text, where --min-words does not say
 
 
@@ -192,33 +190,11 @@ def _publish_mined(
     by: str = "document",
     near: float = 0,
 ) -> int:
-    """Take pairs as they are mined to disk, and from there, split and without duplicates, into shards.
-
-    Args:
-        args: The command with all its options.
-        pairs: Read once.
-        bar: The mining's progress, closed when it is over.
-        report: Its account.
-        source: The shards' name.
-        by: What decides on the split: the document, or a field of ``meta``.
-        near: Jaccard index from which a training pair is too near to a held-out one; 0 looks for none.
-    """
-    split = _splitter(args)
+    """Take pairs as they are mined into shards; ``by`` and ``near`` are those of :func:`~data_prep.mined.settled`."""
     with spill_folder(args.out) as spill:
-        write_part(
-            spill / "mined",
-            pairs,
-            report,
-            split=split,
-            group=lambda pair: pair.document if by == "document" else str(pair.meta[by]),
-        )
-        bar.close()
-        pool = Pool([spill / "mined"])
-        pool.check_groups(split)
-        drop_duplicates_of(pool, report)
-        if near:
-            drop_near_duplicates(pool, report, near, spill / "near")
-        if not (pool.alive & (pool.places == TRAIN)).any():
+        split = _splitter(args)
+        pool = settled(pairs, spill, report, split=split, by=by, near=near, on_mined=bar.close)
+        if not (pool.alive & (pool.places == PRECEDENCE.index("train"))).any():
             print(report.table())
             raise DataError(
                 f"{args.out}: no training pairs: nothing was found, or all was filtered or held out"
@@ -318,7 +294,7 @@ def _publish_corpus(args: argparse.Namespace, corpus: Corpus, report: Report, **
 
 def card(args: argparse.Namespace) -> int:
     """Write the data card anew."""
-    from data_prep.card import NAMES, write_card
+    from data_prep.card import write_card
 
     with _bar(unit=" pairs", desc="data card") as bar:
         write_card(args.folder, bar.update)
@@ -352,32 +328,13 @@ def verify(args: argparse.Namespace) -> int:
         print("\n".join(found) if found else f"{folder}: sound{_in_quarantine(folder)}")
         problems += found
     place = storage_of(args.folder)
-    found = _leftovers(place.local) if place.local else []
+    found = leftovers(place.local) if place.local else []
     problems += found
     if found:
         print("\n".join(found))
     if problems:
         raise DataError(f"{place}: {len(problems)} problem(s); prepare or copy the named shards again")
     return 0
-
-
-def _leftovers(folder: Path) -> list[str]:
-    """What runs that were stopped left in a folder of splits."""
-    if (folder / MANIFEST).exists():
-        return []
-    cures = {
-        STAGED: "delete it",
-        SPILL: "delete it",
-        WORK: "go on with the same `cpt prep run`, or delete it",
-    }
-    found = [
-        f"{folder / name}: left by a run that was stopped; {cure}"
-        for name, cure in cures.items()
-        if (folder / name).exists()
-    ]
-    if (folder / HISTORY).exists() and not (folder / NAMES[0]).exists():
-        found.append(f"{folder}: has no data card; write it with `cpt prep card {folder}`")
-    return found
 
 
 def _in_quarantine(folder: Storage) -> str:
