@@ -145,7 +145,7 @@ def _connected(workers: int) -> Any:
     except ImportError:
         raise DataError("--executor ray needs Ray: pip install 'lightning-cpt[ray]'") from None
     if not ray.is_initialized():
-        options = {"log_to_driver": False, "logging_level": logging.ERROR}
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if not os.environ.get("RAY_ADDRESS"):
             options |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
         try:
@@ -161,7 +161,7 @@ def _todo(executor: Any, on_task: Callable[[int], object]) -> list[int]:
     return todo
 
 
-class SlurmExecutor(SlurmPipelineExecutor):  # type: ignore[misc]
+class SlurmExecutor(SlurmPipelineExecutor):
     """Writes the job file of a stage, with what it needs, and submits nothing."""
 
     def write(self) -> list[Path]:

@@ -76,7 +76,7 @@ def _check_slurm(executor: str, pipe: Pipe) -> None:
             raise DataError(f"--executor slurm: the pipeline's section slurm has to name a {key}")
 
 
-def _bar(stage: Stage) -> tqdm:  # type: ignore[type-arg]
+def _bar(stage: Stage) -> tqdm:
     return tqdm(total=stage.tasks, unit=" tasks", desc=f"{stage.name:<6}", mininterval=1.0)
 
 
