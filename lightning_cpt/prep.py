@@ -46,6 +46,7 @@ def add_commands(subparsers: Any) -> None:
     )
     parser.set_defaults(func=decontaminate)
     add_command(commands, tokenize)
+    cli.add_run(commands).set_defaults(func=run)
 
 
 def decontaminate(args: argparse.Namespace) -> int:
@@ -62,3 +63,17 @@ def tokenize(args: argparse.Namespace) -> int:
     from lightning_cpt.find_tokenizer import serialised_tokenizer
 
     return tokenize(args, serialised_tokenizer(args.tokenizer))
+
+
+def run(args: argparse.Namespace) -> int:
+    """`cpt prep run`: hand eval_suite's texts to a pipeline that takes them out."""
+    from data_prep.pipeline import run
+    from data_prep.pipeline.config import read_pipe
+
+    pipe = read_pipe(args.pipe)
+    texts = None
+    if pipe.evaluation:
+        from eval_suite.texts import evaluation_texts
+
+        texts = evaluation_texts(Path(pipe.evaluation))
+    return run.run(args, pipe, texts)

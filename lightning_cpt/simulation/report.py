@@ -89,7 +89,9 @@ def _spread(weights: np.ndarray, ranks: np.ndarray, world_size: int) -> float:
 
 def _reads(plan: Plan, world_size: int, workers: int, numbers: Sequence[int]) -> Iterator[str]:
     units = world_size * workers
-    chunks = sum(len(shards.chunk_counts) for shards in plan.data.shards if not isinstance(shards, StreamPairs))
+    chunks = sum(
+        len(shards.chunk_counts) for shards in plan.data.shards if not isinstance(shards, StreamPairs)
+    )
     loads = np.zeros((len(numbers), units))
     for at, number in enumerate(numbers):
         loads[at] = np.bincount(readers(plan.places(number), world_size, workers), minlength=units)
