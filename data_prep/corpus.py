@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,16 @@ class Corpus:
         shards: Split -> its shards, in order of precedence.
         count: Pairs in all.
         alive: bool (count,): what no stage has dropped.
+
+    Args:
+        folder: With the splits.
+        splits: Which of them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, splits: Sequence[str] = PRECEDENCE) -> None:
         self.folder = folder
         found = open_splits(folder)
-        self.shards = {name: found[name].need_texts() for name in PRECEDENCE if name in found}
+        self.shards = {name: found[name].need_texts() for name in splits if name in found}
         if "train" not in self.shards:
             raise DataError(f"{folder}: no train folder inside; there is nothing to clean without one")
         self.begins = np.cumsum([0, *(shards.count for shards in self.shards.values())])

@@ -42,11 +42,15 @@ class TaskReport:
 
 @dataclass(slots=True)
 class Contamination:
-    """The report of a run: by task, and the n-grams that did not count because too many pairs have them."""
+    """The report of a run: by task, and the n-grams that did not count because too many pairs have them.
+
+    held: Task -> its texts, as :func:`data_prep.evaluation.normalised` writes them, of which a pair holds enough.
+    """
 
     tasks: dict[str, TaskReport]
     ignored: list[tuple[str, int]]
     ignored_count: int
+    held: dict[str, set[str]]
 
     def to_dict(self) -> dict[str, Any]:
         names = TaskReport.__slots__
@@ -156,7 +160,10 @@ class _Search:
         ignored = np.flatnonzero(~self._usable & (frequency > 0))
         order = ignored[np.argsort(-frequency[ignored], kind="stable")]
         shown = [(evaluation.words(gram), int(frequency[gram])) for gram in order[:_SHOWN].tolist()]
-        return Contamination(tasks, shown, len(ignored))
+        held: dict[str, set[str]] = {task: set() for task in evaluation.tasks}
+        for text in self._texts:
+            held[evaluation.tasks[int(evaluation.task_of[text])]].add(evaluation.texts[text])
+        return Contamination(tasks, shown, len(ignored), held)
 
 
 def table(found: dict[str, Any]) -> str:

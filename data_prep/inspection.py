@@ -23,7 +23,9 @@ def describe(name: str, shards: PairShards) -> str:
         f"  {'documents':<12}{len(np.unique(shards.hashes[:, 2])):>10,}",
     ]
     if shards.tokens:
-        lines.append(f"  token ids of {shards.tokens.dtype[1:]}, tokenizer {shards.tokens.tokenizer}{_cut(shards)}")
+        lines.append(
+            f"  token ids of {shards.tokens.dtype[1:]}, tokenizer {shards.tokens.tokenizer}{_cut(shards)}"
+        )
     if shards.left_out:
         lines.append(f"  {'quarantined':<12}{shards.left_out:>10,}")
     for column, side in enumerate("xy"):

@@ -90,9 +90,7 @@ def tokenize(args: argparse.Namespace, serialised: str) -> int:
         chunks = {name: _chunks(shards, fast, heads[name], bar.update) for name, shards in found.items()}
         if not names:
             source = found[""].source
-            write_chunks(
-                args.out, chunks[""], source=source, tokens=tokens[""], overwrite=args.overwrite
-            )
+            write_chunks(args.out, chunks[""], source=source, tokens=tokens[""], overwrite=args.overwrite)
         else:
             source = next(iter(found.values())).source
             stream_chunks(

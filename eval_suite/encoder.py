@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from eval_suite.adapters import load_callable, load_sentence_transformer
+from eval_suite.adapters import load_callable, load_fast_sentence_transformer, load_sentence_transformer
+from eval_suite.bm25 import BM25Encoder
 from eval_suite.errors import EvalError, did_you_mean
+from eval_suite.untrained import load_random
 from eval_suite.vectors import checked
 
 _GROUP = "eval_suite.encoders"
@@ -38,11 +40,14 @@ class Encoder(Protocol):
 
 
 def load_encoder(spec: str) -> Encoder:
-    """The encoder named `scheme:rest`, such as `st:all-MiniLM-L6-v2`, `py:module:function`, `ckpt:last.ckpt`.
+    """The encoder named `scheme:rest`, such as `st:all-MiniLM-L6-v2`, `py:module:function`, `random:384`,
+    `ckpt:last.ckpt`, or `bm25`.
 
     Schemes come from the entry-point group `eval_suite.encoders`: name -> loader(rest) -> Encoder.
     Raises EvalError for a spec without a scheme, an unknown scheme, or a loader that lacks a package.
     """
+    if spec == BM25Encoder.name:
+        return BM25Encoder()
     scheme, colon, rest = spec.partition(":")
     loaders = _loaders()
     if not colon or not rest:
@@ -61,10 +66,12 @@ def load_encoder(spec: str) -> Encoder:
 
 
 def _loaders() -> dict[str, Callable[[], Callable[[str], Any]]]:
-    """Scheme -> a function that imports its loader; the two of this package work without an installation too."""
+    """Scheme -> a function that imports its loader; those of this package work without an installation too."""
     built_in: dict[str, Callable[[], Callable[[str], Any]]] = {
         "st": lambda: load_sentence_transformer,
+        "st-fast": lambda: load_fast_sentence_transformer,
         "py": lambda: load_callable,
+        "random": lambda: load_random,
     }
     return built_in | {point.name: point.load for point in entry_points(group=_GROUP)}
 

@@ -18,7 +18,9 @@ class Options:
     """How tasks are run. Each family reads what concerns it, and records what moves its digits.
 
     workers: processes, one per core where None; never moves a digit. kfold, probe ("exact" or "fast") and
-    features ("raw", "unit" or "standard"): the linear probe's.
+    features ("raw", "unit" or "standard"): the linear probe's. Search's: work, a folder where blocks of vectors are
+    kept, so that a stopped search goes on; index, "exact" or a FAISS factory string such as "HNSW32"; trec, a
+    folder for the runs and judgements in trec_eval's form.
     """
 
     workers: int | None = None
@@ -27,6 +29,9 @@ class Options:
     kfold: int = 10  # the setting of the published tables; SentEval's own default is 5
     probe: str = "exact"
     features: str = "raw"
+    work: Path | None = None
+    index: str = "exact"
+    trec: Path | None = None
 
 
 class Task(Protocol):
@@ -44,6 +49,10 @@ class Task(Protocol):
 
     def sha256(self, data: Path) -> str:
         """One hash over the task's files under `data`. Raises EvalError for a missing or a corrupt one."""
+        ...
+
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        """The texts of each example that is scored, in the order of `Result.per_example`: one, a pair, or a query."""
         ...
 
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:

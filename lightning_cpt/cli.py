@@ -35,7 +35,14 @@ VERBS = {
         "measure whether a recipe's gradient on several ranks is the full batch's",
     ),
     "data": (DATA, "what a recipe will do with its data: passes, balance, the ids of each batch"),
-    "eval": ("eval_suite.cli", "fetch evaluation data, run probes on any encoder"),
+    "eval": (
+        "lightning_cpt.evaluate",
+        "score any encoder on public tasks; compare, and check for contamination",
+    ),
+    "leaderboard": (
+        "eval_suite.leaderboard.cli",
+        "one page and one markdown table: our results beside the published ones",
+    ),
     "quickstart": (
         "lightning_cpt.quickstart.cli",
         "the whole way once, small: pairs, training, scores, report",

@@ -171,6 +171,7 @@ class TextEncoder(nn.Module):
         self.chunk_tokens = chunk_tokens
         self.memory = ActivationMemory(activation_memory)
         self.padding_free = padding_free
+        self.steps: int | None = None  # optimizer steps behind these weights, where they are a checkpoint's
         self.in_step = False  # whether every rank must run as many chunks
         self.work: Work | None = None  # of the last forward pass
         self.dim = output_width(model)
@@ -273,17 +274,32 @@ class TextEncoder(nn.Module):
         if isinstance(texts, str):
             raise ConfigError("texts: a list of strings is needed, not one string")
         out = np.empty((len(texts), self.dim), np.float32)
+        with tqdm(total=len(texts), unit="text", disable=not progress) as bar:
+            for start in range(0, len(texts), _SLICE):
+                batch = self.tokenization(texts[start : start + _SLICE], side)
+                out[start : start + len(batch)] = self.encode_tokens(batch, bar.update)
+        return out
+
+    def encode_tokens(self, batch: Ragged, done: Callable[[int], Any] = lambda rows: None) -> np.ndarray:
+        """:meth:`encode` for texts that :attr:`tokenization` has turned into ids, ``n`` of them, on any device.
+
+        Args:
+            batch: the ids.
+            done: is told after each chunk how many texts it held.
+
+        Returns:
+            Unit vectors, float32 ``(n, dim)``, in the batch's order.
+        """
+        out = np.empty((len(batch), self.dim), np.float32)
         budget = min(self.chunk_tokens, _CPU_TOKENS) if self.device.type == "cpu" else self.chunk_tokens
         training = [part for part in self.modules() if part.training]
         self.eval()
         try:
-            with torch.no_grad(), tqdm(total=len(texts), unit="text", disable=not progress) as bar:
-                for start in range(0, len(texts), _SLICE):
-                    batch = self.tokenization(texts[start : start + _SLICE], side)
-                    for index in plan_chunks(batch.lengths, budget):
-                        vectors = self._encode_chunk(batch.select(index).to(self.device))
-                        out[start + index.numpy()] = vectors.float().cpu().numpy()
-                        bar.update(len(index))
+            with torch.no_grad():
+                for index in plan_chunks(batch.lengths, budget) if len(batch) else []:
+                    vectors = self._encode_chunk(batch.select(index).to(self.device))
+                    out[index.numpy()] = vectors.float().cpu().numpy()
+                    done(len(index))
         finally:
             for part in training:
                 part.training = True
@@ -350,6 +366,7 @@ class TextEncoder(nn.Module):
         }
         self.load_state_dict(weights)
         self.name = run_name(Path(path), checkpoint)
+        self.steps = checkpoint.get("global_step")
         return self.eval()
 
 
@@ -374,8 +391,24 @@ class QuietEncoder:
     name: str
     fingerprint: str
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What results say of it: parameters, step, most tokens of a text, how the vector is read off."""
+        return facts(self.encoder)
+
     def encode(self, texts: list[str], side: Side) -> np.ndarray:
         return self.encoder.encode(texts, side, progress=False)
+
+
+def facts(encoder: TextEncoder) -> dict[str, Any]:
+    """What results and model cards say of an encoder."""
+    known = {
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "step": encoder.steps,
+        "max_length": max(encoder.tokenization.max_length.values()),
+        "pooling": "last token",
+    }
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def quiet(encoder: TextEncoder) -> QuietEncoder:

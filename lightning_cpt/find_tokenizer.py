@@ -65,7 +65,9 @@ def _of_recipe(name: str) -> str:
     if backbone and Path(backbone).suffix == ".ckpt":
         return _of_checkpoint(Path(backbone).expanduser())
     if not (own or backbone):
-        raise ConfigError(f"--tokenizer {name}: the recipe's model.encoder has neither tokenizer nor backbone")
+        raise ConfigError(
+            f"--tokenizer {name}: the recipe's model.encoder has neither tokenizer nor backbone"
+        )
     return _of_folder(own or backbone, None if own else encoder.get("revision"))
 
 

@@ -64,7 +64,9 @@ class Index:
 
     def to_bytes(self) -> bytes:
         """The .idx file: little-endian columns in msgpack under zstd."""
-        head = {"format": TOKENS_FORMAT, "tokenizer": self.tokenizer} if self.tokenizer else {"format": FORMAT}
+        head = (
+            {"format": TOKENS_FORMAT, "tokenizer": self.tokenizer} if self.tokenizer else {"format": FORMAT}
+        )
         columns = {name: getattr(self, name).astype(kind).tobytes() for name, kind in _COLUMNS.items()}
         return zstandard.ZstdCompressor(level=3).compress(msgpack.packb({**head, **columns}))
 
@@ -98,7 +100,9 @@ class IndexBuilder:
     def build(self, tokenizer: str = "") -> Index:
         """The finished index."""
         columns = {
-            name: np.concatenate(rows) if name in ("lengths", "hashes") else np.array(rows, _COLUMNS[name][1:])
+            name: np.concatenate(rows)
+            if name in ("lengths", "hashes")
+            else np.array(rows, _COLUMNS[name][1:])
             for name, rows in self._rows.items()
         }
         return Index(**columns, tokenizer=tokenizer)
@@ -139,7 +143,9 @@ def make_manifest(
     Args:
         tokens: What is known of the token ids in the records, where these are no texts.
     """
-    kind = {"kind": "tokens", "unit": "tokens", TOKENS: tokens} if tokens else {"kind": "text", "unit": "chars"}
+    kind = (
+        {"kind": "tokens", "unit": "tokens", TOKENS: tokens} if tokens else {"kind": "text", "unit": "chars"}
+    )
     return {
         "format": TOKENS_FORMAT if tokens else FORMAT,
         "source": source,

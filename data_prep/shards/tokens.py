@@ -139,7 +139,8 @@ class TokenChunk:
     def _is_sound(self) -> bool:
         n, m = len(self.negatives), int(self.negatives.sum())
         return (
-            all(len(column) == n for column in (*self.pairs.values(), self.hashes))
+            all(len(column) == n for column in self.pairs.values())
+            and len(self.hashes) == n
             and len(self.negative_hashes) == m
             and len(self.lengths) == 2 * n + m
             and int(self.lengths.sum()) == len(self.tokens)

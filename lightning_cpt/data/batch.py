@@ -124,7 +124,7 @@ def make_batch(
     )
 
 
-def as_int64(hashes: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
+def as_int64(hashes: Sequence[int] | np.ndarray) -> Tensor:
     """Unsigned 64-bit hashes as a tensor can hold them, bit by bit."""
     return torch.from_numpy(np.array(hashes, np.uint64).view(np.int64))
 

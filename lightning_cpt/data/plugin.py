@@ -137,7 +137,7 @@ def fingerprint(records: Sequence[dict[str, Any]], count: int | None, own: Any) 
     """
     if isinstance(own, str) and own:
         return xxhash.xxh64_hexdigest(f"{count}\n{own}".encode())
-    digest = xxhash.xxh64(f"{count}\n")
+    digest = xxhash.xxh64(f"{count}\n".encode())
     for record in records:
         digest.update(repr([record[name] for name in ("id", "x", "y", "negatives")]).encode())
     return digest.hexdigest()

@@ -155,7 +155,15 @@ def _checked(name: str, keys: SourceKeys) -> Source:
     own = sorted({"init_args", "splits", "held_out"} & keys.keys())
     if keys.get("folder") and own:
         raise ConfigError(f"{key}.{own[0]}: goes with class_path; a folder of shards has its splits inside")
-    source = Source(name, **{**keys, **({"folder": _expanded(keys["folder"])} if keys.get("folder") else {})})
+    source = Source(
+        name,
+        _expanded(keys.get("folder", "")),
+        keys.get("class_path", ""),
+        keys.get("init_args", {}),
+        keys.get("splits", {}),
+        keys.get("held_out", 0),
+        keys.get("weight"),
+    )
     if source.held_out < 0:
         raise ConfigError(f"{key}.held_out: {source.held_out} is too small; use 0 or more")
     for split in source.splits:
@@ -167,4 +175,4 @@ def _checked(name: str, keys: SourceKeys) -> Source:
 
 
 def _expanded(folder: str) -> str:
-    return folder if is_address(folder) else str(Path(folder).expanduser())
+    return folder if not folder or is_address(folder) else str(Path(folder).expanduser())

@@ -173,5 +173,8 @@ def _hide_worker() -> None:
     A data set of torch or of Hugging Face would give each worker another part, where every one has to see all.
     """
     if torch_worker._worker_info is not None:
+        from fsspec.asyn import reset_lock
+
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # what the tokenizer does in a worker
         torch_worker._worker_info = None
+        reset_lock()  # a fork leaves its event loop without a thread, and a remote file would be waited for for ever

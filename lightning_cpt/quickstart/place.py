@@ -10,6 +10,7 @@ import yaml
 from lightning_cpt.config import find_recipe
 
 SEED = 0  # of the start's token vectors, the pool, the bag and the bootstrap
+POOL = 1000  # functions that every docstring of the pool is looked for in
 
 
 class Place:

@@ -27,10 +27,9 @@ from lightning_cpt.quickstart import corpus, measure
 from lightning_cpt.quickstart.opponents import RandomBag
 from lightning_cpt.quickstart.page import page
 from lightning_cpt.quickstart.pictures import Bar, Curve, draw
-from lightning_cpt.quickstart.place import SEED, Place
+from lightning_cpt.quickstart.place import POOL, SEED, Place
 from lightning_cpt.tokenization import PairTokenizer
 
-POOL = 1000
 SHOWN = 8  # example queries on the page
 
 

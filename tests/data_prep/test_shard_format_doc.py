@@ -125,6 +125,8 @@ def test_the_tables_of_token_ids_are_complete(shards: Path, tmp_path: Path) -> N
         zstandard.ZstdDecompressor().decompress((tmp_path / "ids" / "unit-00000.idx").read_bytes())
     )
     assert (index["format"], index["tokenizer"]) == (TOKENS_FORMAT, manifest["tokens"]["tokenizer"])
-    parts = {key: json.loads(serialised)[key] for key in ("normalizer", "pre_tokenizer", "model", "added_tokens")}
+    parts = {
+        key: json.loads(serialised)[key] for key in ("normalizer", "pre_tokenizer", "model", "added_tokens")
+    }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     assert xxhash.xxh3_128_hexdigest(text.encode()) == manifest["tokens"]["tokenizer"]

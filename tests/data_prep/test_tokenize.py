@@ -24,8 +24,9 @@ from data_prep.shards import (
     write_shards,
 )
 from data_prep.shards.tokens import TokenChunk, TokenHead
+from data_prep.shards.write import Tokens, write_chunks
 from data_prep.token_ids import text_ids, text_tokenizer, tokenizer_hash
-from data_prep.tokenize import dtype_of, tokenize
+from data_prep.tokenize import _chunks, dtype_of, tokenize
 from data_prep.tokenizer import train_tokenizer
 
 Prep = Callable[..., int]
@@ -50,18 +51,24 @@ def run(serialised: str) -> Callable[..., Path]:
     return tokenize_to
 
 
-def test_every_record_is_there_with_its_ids(shards: Path, tmp_path: Path, run: Callable[..., Path], serialised: str) -> None:
+def test_every_record_is_there_with_its_ids(
+    shards: Path, tmp_path: Path, run: Callable[..., Path], serialised: str
+) -> None:
     texts, ids = PairShards.open(shards), PairShards.open(run(shards, tmp_path / "ids"))
     fast = text_tokenizer(serialised)
     assert (ids.kind, ids.unit, ids.source) == ("tokens", "tokens", "unit")
     assert ids.tokens == TokenHead(tokenizer_hash(serialised), "<u2", None, texts.fingerprint)
     for text, record in zip(texts, ids, strict=True):
-        assert [record[name] for name in ("id", "source", "meta")] == [text[name] for name in ("id", "source", "meta")]
+        assert [record[name] for name in ("id", "source", "meta")] == [
+            text[name] for name in ("id", "source", "meta")
+        ]
         sides = [text["x"], text["y"], *text["negatives"]]
         found = [record["x"], record["y"], *record["negatives"]]
         assert [one.tolist() for one in found] == text_ids(fast, sides)
         assert {one.dtype for one in found} == {np.dtype("<u2")}
-        assert record["negative_hashes"] == [xxhash.xxh64_intdigest(one.encode()) for one in text["negatives"]]
+        assert record["negative_hashes"] == [
+            xxhash.xxh64_intdigest(one.encode()) for one in text["negatives"]
+        ]
     np.testing.assert_array_equal(ids.hashes, texts.hashes)
     np.testing.assert_array_equal(ids.chunk_counts, texts.chunk_counts)
     assert ids.lengths.tolist() == [[len(record["x"]), len(record["y"])] for record in ids]
@@ -108,14 +115,18 @@ def test_a_cap_cuts_and_counts(shards: Path, tmp_path: Path, run: Callable[..., 
     assert (whole.cut, cut.tokens.max_tokens if cut.tokens else 0) == (0, 20)
 
 
-def test_the_order_goes_by_the_texts_behind_the_ids(shards: Path, tmp_path: Path, run: Callable[..., Path]) -> None:
+def test_the_order_goes_by_the_texts_behind_the_ids(
+    shards: Path, tmp_path: Path, run: Callable[..., Path]
+) -> None:
     texts, ids = PairShards.open(shards), PairShards.open(run(shards, tmp_path / "ids"))
     assert ids.fingerprint != texts.fingerprint == ids.origin == texts.origin
     quarantine_chunks(ids.folder, "unit-00000.tar", [1])
     assert PairShards.open(ids.folder).origin not in (texts.origin, ids.fingerprint)
 
 
-def test_what_is_in_quarantine_is_not_tokenised(shards: Path, tmp_path: Path, run: Callable[..., Path]) -> None:
+def test_what_is_in_quarantine_is_not_tokenised(
+    shards: Path, tmp_path: Path, run: Callable[..., Path]
+) -> None:
     quarantine_chunks(shards, "unit-00001.tar", [0])
     texts, ids = PairShards.open(shards), PairShards.open(run(shards, tmp_path / "ids"))
     assert ids.count == texts.count == 180
@@ -151,13 +162,17 @@ def test_damage_is_found_and_can_be_left_out(shards: Path, tmp_path: Path, run: 
     assert verify_shards(folder) == []
 
 
-def test_a_tar_of_other_ids_is_found(shards: Path, tmp_path: Path, run: Callable[..., Path]) -> None:
-    one, other = run(shards, tmp_path / "one"), run(shards, tmp_path / "other", max_tokens=3)
+def test_a_tar_of_other_ids_is_found(shards: Path, tmp_path: Path, serialised: str) -> None:
+    texts, fast = PairShards.open(shards), text_tokenizer(serialised)
+    for name, most in (("one", None), ("other", 3)):
+        head = TokenHead(tokenizer_hash(serialised), "<u2", most, texts.origin)
+        chunks = _chunks(texts, fast, head, lambda count: None)
+        tokens = Tokens(head, serialised)
+        write_chunks(tmp_path / name, chunks, source="unit", tokens=tokens, shard_bytes=1)
+    one = tmp_path / "one"
     (one / "manifest.json").unlink()
-    for path in one.glob("*.idx"):
-        path.unlink()
-    shutil.copy(next(other.glob("*.tar")), one / "unit-00000.tar")
-    with pytest.raises(DataError, match="chunk 0: is not of the folder's other chunks"):
+    shutil.copy(tmp_path / "other" / "unit-00001.tar", one)
+    with pytest.raises(DataError, match=r"unit-00001\.tar: chunk 0: is not of the folder's other chunks"):
         rebuild_index(one)
 
 
@@ -204,7 +219,7 @@ def test_head_decodes_and_stats_tell(
     folder = run(shards, tmp_path / "ids", max_tokens=200)
     capsys.readouterr()
     assert prep("head", folder, "-n", 1) == 0
-    assert "[y] (19 tokens) def f0():\n    return '0'" in capsys.readouterr().out
+    assert "[y] (14 tokens) def f0():\n    return '0'" in capsys.readouterr().out
     assert prep("stats", folder) == 0
     out = capsys.readouterr().out
     assert f"token ids of u2, tokenizer {tokenizer_hash(serialised)}; 0 texts cut at 200 tokens" in out

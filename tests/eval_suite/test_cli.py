@@ -58,7 +58,8 @@ def arguments(tmp_path: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch):
 def test_writes_one_json_per_task_and_prints_the_table(arguments, tmp_path: Path, capsys) -> None:
     assert run(*arguments()) == 0
     written = {
-        json.loads(p.read_text())["task"]: json.loads(p.read_text()) for p in (tmp_path / "out").iterdir()
+        json.loads(p.read_text())["task"]: json.loads(p.read_text())
+        for p in (tmp_path / "out").glob("*.json")
     }
     assert set(written) == {"TREC", "MRPC"}
     assert written["MRPC"]["encoder"] == f"py:{MODULE}:one"
@@ -70,7 +71,7 @@ def test_writes_one_json_per_task_and_prints_the_table(arguments, tmp_path: Path
 
 def test_a_second_run_skips_what_is_done_and_does_the_rest(arguments, tmp_path: Path, capsys) -> None:
     run(*arguments(tasks="TREC"))
-    stamp = next((tmp_path / "out").iterdir()).stat().st_mtime_ns
+    stamp = next((tmp_path / "out").glob("*.json")).stat().st_mtime_ns
     first = capsys.readouterr().out
     run(*arguments(tasks="TREC,MRPC"))
     out, err = capsys.readouterr()
@@ -86,7 +87,7 @@ def test_another_encoder_or_other_data_is_never_taken_for_done(
 ) -> None:
     run(*arguments(tasks="TREC"))
     run(*arguments("two", tasks="TREC"))
-    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert len(list((tmp_path / "out").glob("*.json"))) == 2
     with (toy_data / "downstream/TREC/TREC_10.label").open("a") as file:
         file.write("NUM:x How many ?\n")
     capsys.readouterr()
@@ -101,7 +102,7 @@ def test_tasks_that_ended_before_a_failure_keep_their_results(
     (toy_data / "downstream/CR/custrev.neg").write_text("\n".join(lines[:3]))
     with pytest.raises(EvalError, match="label 0 has 3 examples"):
         run(*arguments(tasks="TREC,CR"))
-    assert [p.name.split(".")[0] for p in (tmp_path / "out").iterdir()] == ["TREC"]
+    assert [p.name.split(".")[0] for p in (tmp_path / "out").glob("*.json")] == ["TREC"]
 
 
 def test_mistakes_are_one_line_before_any_work(arguments, tmp_path: Path) -> None:

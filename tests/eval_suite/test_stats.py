@@ -46,3 +46,38 @@ def test_bad_values_are_refused() -> None:
         bootstrap_interval([])
     with pytest.raises(EvalError, match="NaN"):
         bootstrap_interval([1.0, float("nan")])
+
+
+def test_folds_are_resampled_each_by_itself() -> None:
+    """Folds of very different difficulty: the spread between them is no part of the interval."""
+    rng = np.random.default_rng(2)
+    folds = np.repeat(np.arange(4), 100)
+    values = folds + rng.normal(0, 0.1, 400)
+    low, high = bootstrap_interval(values, folds=folds)
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * 0.1 / 20, rel=0.15)
+    plain = bootstrap_interval(values)
+    assert plain[1] - plain[0] > 5 * (high - low)
+    with pytest.raises(EvalError, match="one fold a value"):
+        bootstrap_interval(values, folds=[1, 2])
+
+
+def test_folds_of_unequal_size_count_alike() -> None:
+    low, high = bootstrap_interval([1.0] * 10 + [0.0] * 2, folds=[0] * 10 + [1] * 2)
+    assert (low, high) == (0.5, 0.5)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 accuracies of 200 examples; 95 % would miss 15."""
+    monkeypatch.setattr("eval_suite.stats.RESAMPLES", 500)
+    rng = np.random.default_rng(3)
+    folds = np.arange(200) % 5
+    plain = folded = 0
+    for seed in range(300):
+        values = (rng.random(200) < 0.85).astype(float)
+        low, high = bootstrap_interval(values, seed)
+        plain += not low <= 0.85 <= high
+        low, high = bootstrap_interval(values, seed, folds=folds)
+        folded += not low <= 0.85 <= high
+    assert 5 <= plain <= 28
+    assert 5 <= folded <= 28

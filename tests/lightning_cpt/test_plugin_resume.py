@@ -65,7 +65,9 @@ def forget_after(folder: Path) -> None:
         path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def killed_and_resumed(kind: str, places: list[list[str]], kills: list[int], cpt: Cpt, recipe: Recipe, tmp_path: Path) -> None:
+def killed_and_resumed(
+    kind: str, places: list[list[str]], kills: list[int], cpt: Cpt, recipe: Recipe, tmp_path: Path
+) -> None:
     if kind == "hugging face":
         pytest.importorskip("datasets")
     (tmp_path / "rows.py").write_text(MODULE)
@@ -78,7 +80,9 @@ def killed_and_resumed(kind: str, places: list[list[str]], kills: list[int], cpt
             "data.steps_per_epoch": 8,
             "run.checkpoint_every": 3,
             "trainer.max_steps": STEPS,
-            "trainer.callbacks": [{"class_path": "recorder.Recorder", "init_args": {"folder": str(tmp_path)}}],
+            "trainer.callbacks": [
+                {"class_path": "recorder.Recorder", "init_args": {"folder": str(tmp_path)}}
+            ],
         }
     )
     home = {"HF_HOME": str(tmp_path / "hf")}
@@ -89,7 +93,9 @@ def killed_and_resumed(kind: str, places: list[list[str]], kills: list[int], cpt
         arguments = ["fit", "--ckpt_path", tmp_path / "run" / "last.ckpt"]
         if kill is not None:
             forget_after(tmp_path)
-    done = cpt("data", "ids", "--config", config, "--steps", f"0:{STEPS}", "--world", "4", "--workers", "2", **home)
+    done = cpt(
+        "data", "ids", "--config", config, "--steps", f"0:{STEPS}", "--world", "4", "--workers", "2", **home
+    )
     assert done.returncode == 0, done.stderr
     planned = {row["step"]: sorted(row["ids"]) for row in map(json.loads, done.stdout.splitlines())}
     assert trained(tmp_path) == planned

@@ -39,13 +39,16 @@ def test_a_run_on_ids_has_the_losses_of_the_run_on_texts_and_can_take_it_up(
     whole = recipe({**ids, "trainer.max_steps": 12, "run.folder": "other", "data.workers": 2}, "ids.yaml")
     here("fit", "--config", whole)
     assert losses(tmp_path / "ids-run") == losses(tmp_path / "texts")
-    # The checkpoint of a run on texts goes on with their ids.
+    # The checkpoint of a run on texts goes on with their ids, as it does with the texts.
     here("fit", "--config", recipe({**more, "trainer.max_steps": 5, "run.folder": "half"}, "half.yaml"))
-    (tmp_path / "rest").mkdir()
-    callback = [{"class_path": "recorder.Recorder", "init_args": {"folder": str(tmp_path / "rest")}}]
-    arguments = ["--data.folder", tmp_path / "ids", "--trainer.max_steps", "12"]
-    here("fit", "--ckpt_path", "half/last.ckpt", *arguments, "--trainer.callbacks", json.dumps(callback))
-    assert losses(tmp_path / "rest") == losses(tmp_path / "texts")[5:]
+    for name, folder in (("rest", tmp_path / "ids"), ("same", pair_folder)):
+        callbacks = json.dumps(record(tmp_path / name)["trainer.callbacks"])
+        arguments = ["--data.folder", folder, "--trainer.max_steps", "12", "--run.folder", name]
+        here("fit", "--ckpt_path", "half/last.ckpt", *arguments, "--trainer.callbacks", callbacks)
+    assert losses(tmp_path / "rest") == losses(tmp_path / "same")
+    assert [line.split()[::2] for line in losses(tmp_path / "rest")] == [
+        line.split()[::2] for line in losses(tmp_path / "texts")[5:]
+    ]
     out, _ = here("test", "--ckpt_path", "other/last.ckpt")
     assert "test/mrr" in out
     here("predict", "--ckpt_path", "other/last.ckpt")
@@ -80,7 +83,7 @@ def test_a_run_with_another_tokenizer_stops_with_one_line(
 def test_every_name_of_a_tokenizer_means_the_same(
     here: Here, recipe: Recipe, tokenizer_folder: str, tmp_path: Path, pair_folder: Path
 ) -> None:
-    here("fit", "--config", recipe({"trainer.max_steps": 1}))
+    here("fit", "--config", recipe({"trainer.max_steps": 3}))
     wanted = PairTokenizer(tokenizer_folder).text_hash
     start = recipe({"model.encoder": {"backbone": str(tmp_path / "run" / "last.ckpt")}}, "start.yaml")
     names = [tokenizer_folder, f"{tokenizer_folder}/tokenizer.json", recipe(), "run/last.ckpt", start]

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from eval_suite.errors import EvalError
+from eval_suite.results import read_result
 from eval_suite.run import run_task
 from lightning_cpt.callbacks.linear_probe import LinearProbe
 from lightning_cpt.data.datamodule import PairDataModule
@@ -122,6 +123,24 @@ def test_it_scores_every_n_optimizer_steps_as_eval_suite_does(fit: Callable[...,
     assert watch.probed[-1] == pytest.approx(score, abs=1e-4)
 
 
+def test_without_time_there_is_no_mean_and_the_next_begins_with_what_was_left_out(
+    fit: Callable[..., Any], reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probe = LinearProbe(["CR"], str(reviews), every_n_steps=2, kfold=3, workers=1, max_seconds=1e-9)
+    watch, _ = fit(probe, max_steps=4)
+    assert watch.probed == [None] * 4
+    out = "".join(capsys.readouterr())
+    assert "LinearProbe: no time for CR" in out
+
+
+def test_its_results_are_kept_by_step(fit: Callable[..., Any], reviews: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    fit(LinearProbe(["CR"], str(reviews), 2, kfold=3, workers=1, out=str(out)), max_steps=4)
+    found = [read_result(path) for path in out.glob("*.json")]
+    assert sorted(one.model["step"] for one in found) == [2, 4]
+    assert {one.encoder for one in found} == {f"{tmp_path.name}/step-{step}" for step in (2, 4)}
+
+
 def test_a_checkpoint_can_monitor_it(fit: Callable[..., Any], reviews: Path, tmp_path: Path) -> None:
     probe = LinearProbe(["CR"], str(reviews), every_n_steps=2, kfold=3, workers=1)
     best = ModelCheckpoint(
@@ -163,10 +182,11 @@ def test_what_it_lacks_is_missed_before_the_first_step(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_on_two_ranks(
-    cpt: Callable[..., Any], recipe: Callable[..., Path], reviews: Path, tmp_path: Path
+    cpt: Callable[..., Any], recipe: Callable[..., Path], reviews: Path, tmp_path: Path, strategy: str
 ) -> None:
-    """Rank 0 probes and both log; the losses are those of a run without probes, and a checkpoint monitors it."""
+    """Both encode, rank 0 probes and both log; the losses are those of a run without probes, and a checkpoint monitors it."""
     probe = {
         "class_path": "lightning_cpt.callbacks.linear_probe.LinearProbe",
         "init_args": {"tasks": ["CR"], "data": str(reviews), "every_n_steps": 2, "kfold": 3, "workers": 1},
@@ -183,7 +203,7 @@ def test_on_two_ranks(
     record = {"class_path": "recorder.Recorder", "init_args": {"folder": str(tmp_path)}}
     losses = []
     for callbacks in ([record], [probe, monitor, record]):
-        changes = {"trainer.devices": 2, "trainer.strategy": "ddp", "trainer.callbacks": callbacks}
+        changes = {"trainer.devices": 2, "trainer.strategy": strategy, "trainer.callbacks": callbacks}
         done = cpt("fit", "--config", recipe(changes))
         assert done.returncode == 0, done.stderr
         files = [tmp_path / f"losses-{rank}.txt" for rank in (0, 1)]

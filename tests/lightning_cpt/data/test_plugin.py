@@ -90,10 +90,10 @@ class RaggedItems(Sized):
     def __getitem__(self, i):
         return {**row(i), "id": i} if i == 99 else row(i)
 
-def once():
+def once(count):
     if not hasattr(once, "done"):
         once.done = True
-        yield from generator(20)
+        yield from generator(count)
 
 empty_list = list
 number = 7
@@ -130,8 +130,12 @@ def plan_of(*sources: Pairs, weights: list[float] | None = None, **options: Any)
     return Plan(TrainingSet(dict(zip(names, sources, strict=True))), mixture, 0, 4)
 
 
-def ids_of(plan: Plan, batches: int, world_size: int = 1, workers: int = 1, first: int = 0) -> list[list[str]]:
-    readers = [ShareReader(plan, rank=rank, world_size=world_size, workers=workers) for rank in range(world_size)]
+def ids_of(
+    plan: Plan, batches: int, world_size: int = 1, workers: int = 1, first: int = 0
+) -> list[list[str]]:
+    readers = [
+        ShareReader(plan, rank=rank, world_size=world_size, workers=workers) for rank in range(world_size)
+    ]
     return [[r["id"] for r in global_batch(readers, number)] for number in range(first, first + batches)]
 
 
@@ -211,7 +215,9 @@ def test_hashes_are_those_of_shards_of_the_same_pairs(tmp_path: Path, tokenizer:
     items = opened("mine.Sized")["train"]
     assert isinstance(items, ItemPairs)
     write_shards(tmp_path / "shards", [Pair(**record) for record in items], source="mine")
-    hashes = {r["id"]: h for r, h in zip(items, PairShards.open(tmp_path / "shards").hashes.tolist(), strict=True)}
+    hashes = {
+        r["id"]: h for r, h in zip(items, PairShards.open(tmp_path / "shards").hashes.tolist(), strict=True)
+    }
     (batch,), _ = batches_of(items, tokenizer, 0, 1)
     assert [hashes[one] for one in batch.ids] == [[v % 2**64 for v in row] for row in batch.hashes.tolist()]
 
@@ -270,13 +276,21 @@ def test_other_data_have_another_fingerprint() -> None:
         ("mine.fails", {}, r"data\.sources\.mine: mine\.fails fails: OSError: no such disk"),
         ("mine.gives_number", {}, r"class_path: mine\.gives_number gives int; it needs __len__"),
         ("mine.Sized", {"count": 0}, r"data\.sources\.mine: is empty: mine\.Sized has a length of 0"),
-        ("mine.generator", {"count": 0}, r"data\.sources\.mine: is empty: mine\.generator has to yield pairs"),
+        (
+            "mine.generator",
+            {"count": 0},
+            r"data\.sources\.mine: is empty: mine\.generator has to yield pairs",
+        ),
         ("mine.Sized", {"y": None}, r"data\.sources\.mine: record 0: no y"),
         ("mine.Sized", {"x": 7}, r"data\.sources\.mine: record 0: x must be a string, not int"),
         ("mine.Sized", {"negatives": "n"}, r"record 0: negatives must be a list of strings"),
         ("mine.Sized", {"id": "same"}, r"several records have the id 'same'"),
         ("mine.Broken", {"at": 0}, r"record 0: RuntimeError: the disk is gone \(mine\.py, line \d+\)"),
-        ("mine.breaks", {"at": 3}, r"data\.sources\.mine: record 3: RuntimeError: the disk is gone \(mine\.py"),
+        (
+            "mine.breaks",
+            {"at": 3},
+            r"data\.sources\.mine: record 3: RuntimeError: the disk is gone \(mine\.py",
+        ),
         ("mine.ragged", {}, r"record 1: has an id, but the first record has none"),
         ("mine.RaggedItems", {}, r"record 99: has an id, but the first record has none"),
     ],
@@ -291,9 +305,17 @@ def test_mistakes_before_the_first_step(class_path: str, init_args: dict[str, An
 @pytest.mark.parametrize(
     ("class_path", "init_args", "message"),
     [
-        ("mine.Broken", {"at": 37}, r"^data\.sources\.mine: record 37: RuntimeError: the disk is gone \(mine\.py"),
+        (
+            "mine.Broken",
+            {"at": 37},
+            r"^data\.sources\.mine: record 37: RuntimeError: the disk is gone \(mine\.py",
+        ),
         ("mine.breaks", {"at": 61}, r"^data\.sources\.mine: record 61: RuntimeError: the disk is gone"),
-        ("mine.late_ragged", {}, r"^data\.sources\.mine: record 60: has an id, but the first record has none"),
+        (
+            "mine.late_ragged",
+            {},
+            r"^data\.sources\.mine: record 60: has an id, but the first record has none",
+        ),
     ],
 )
 def test_mistakes_in_a_run_name_source_and_record(
@@ -319,7 +341,10 @@ def test_a_stream_that_can_be_read_once_only_says_so(tokenizer: PairTokenizer) -
         ({"folder": "a", "class_path": "b.C"}, "needs either folder"),
         ({"folder": "a", "held_out": 3}, r"mine\.held_out: goes with class_path"),
         ({"class_path": "b.C", "held_out": -1}, r"held_out: -1 is too small"),
-        ({"class_path": "b.C", "splits": {"dev": {}}}, r"splits\.dev: no such split; there are validation and test"),
+        (
+            {"class_path": "b.C", "splits": {"dev": {}}},
+            r"splits\.dev: no such split; there are validation and test",
+        ),
         ({"class_path": "b.C", "held_out": 3, "splits": {"validation": {}}}, "take one of them"),
     ],
 )

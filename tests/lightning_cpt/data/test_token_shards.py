@@ -36,10 +36,14 @@ def tokens_of(source: Path, out: Path, tokenizer: str, max_tokens: int | None = 
     return out
 
 
-def batches(sources: list[PairShards], tokenizer: PairTokenizer, workers: int = 0, **options: Any) -> list[PairBatch]:
+def batches(
+    sources: list[PairShards], tokenizer: PairTokenizer, workers: int = 0, **options: Any
+) -> list[PairBatch]:
     names = [f"source{number}" for number in range(len(sources))]
     mixing = options.pop("mixing", "single_source")
-    mixture = Mixture(names, [one.count for one in sources], [None] * len(sources), 16, mixing=mixing, name="m")
+    mixture = Mixture(
+        names, [one.count for one in sources], [None] * len(sources), 16, mixing=mixing, name="m"
+    )
     plan = Plan(TrainingSet(dict(zip(names, sources, strict=True))), mixture, 0, 4)
     loader = PairLoader(TrainingReader(ShareReader(plan, workers=workers), tokenizer, **options), workers)
     found = list(islice(loader, 21))
@@ -69,7 +73,11 @@ def same(one: PairBatch, other: PairBatch) -> bool:
 )
 @pytest.mark.parametrize("loading", [{}, {"token_dropout": 0.4, "hard_negatives": 1, "workers": 2}])
 def test_the_batches_are_those_of_the_texts(
-    changes: dict[str, Any], loading: dict[str, Any], pair_folder: Path, token_folder: Path, tokenizer_folder: str
+    changes: dict[str, Any],
+    loading: dict[str, Any],
+    pair_folder: Path,
+    token_folder: Path,
+    tokenizer_folder: str,
 ) -> None:
     tokenizer = PairTokenizer(tokenizer_folder, **changes)
     texts, ids = (PairShards.open(folder / "train") for folder in (pair_folder, token_folder))
@@ -98,7 +106,9 @@ def test_another_tokenizer_is_refused(
 ) -> None:
     ids = PairShards.open(token_folder / "train")
     check_tokenizer("toy", ids, PairTokenizer(tokenizer_folder, max_length_x=99))
-    with pytest.raises(ConfigError, match=r"^[^\n]*train: its token ids are of tokenizer \w{12}, but [^\n]*cpt prep tokenize"):
+    with pytest.raises(
+        ConfigError, match=r"^[^\n]*train: its token ids are of tokenizer \w{12}, but [^\n]*cpt prep tokenize"
+    ):
         batches([ids], PairTokenizer(bracket_tokenizer_folder))
 
 
@@ -129,7 +139,9 @@ def test_a_cap_that_cut_nothing_is_no_cap(pair_folder: Path, tokenizer_folder: s
     assert ids.cut == 0
 
 
-def test_lengths_in_tokens_weigh_exactly(pair_folder: Path, token_folder: Path, tokenizer_folder: str) -> None:
+def test_lengths_in_tokens_weigh_exactly(
+    pair_folder: Path, token_folder: Path, tokenizer_folder: str
+) -> None:
     ids = PairShards.open(token_folder / "train")
     tokenizer = PairTokenizer(tokenizer_folder, max_length_x=20, max_length_y=30)
     plan = Plan(TrainingSet({"toy": ids}), Mixture(["toy"], [ids.count], [None], 16), 0, 4)

@@ -1,0 +1,190 @@
+"""All ranks encode together what rank 0 is asked for: a share of the texts each, tokenised once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import xxhash
+from torch import nn
+
+from lightning_cpt.encoder import TextEncoder
+from lightning_cpt.ragged import Ragged
+from lightning_cpt.tokenization import Side
+
+_CACHED_BYTES = 2**30  # of token ids that a rank keeps for the next evaluation
+
+
+class OutOfTime(Exception):
+    """The evaluation's time budget is used up."""
+
+
+class TokenCache:
+    """Token ids of text lists that come again at every evaluation, up to a GiB of them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Ragged] = {}
+        self._bytes = 0
+
+    def __call__(self, key: str, make: Callable[[], Ragged]) -> Ragged:
+        if key in self._kept:
+            return self._kept[key]
+        batch = make()
+        size = batch.ids.numel() * batch.ids.element_size()
+        if self._bytes + size <= _CACHED_BYTES:
+            self._kept[key] = batch
+            self._bytes += size
+        return batch
+
+
+class Team:
+    """The ranks' part in an evaluation that rank 0 leads. Where there is one process, it is that process alone.
+
+    Args:
+        group: A gloo group of all ranks whose time-out is longer than an evaluation; None without ranks.
+        cache: Keeps this rank's share of the token ids.
+    """
+
+    def __init__(self, group: dist.ProcessGroup | None, cache: TokenCache) -> None:
+        self.group, self.cache = group, cache
+        self.rank = dist.get_rank(group) if group is not None else 0
+        self.size = dist.get_world_size(group) if group is not None else 1
+
+    def broadcast(self, message: Any = None) -> Any:
+        """Rank 0's message, on every rank."""
+        if self.group is None:
+            return message
+        box = [message]
+        dist.broadcast_object_list(box, src=0, group=self.group)
+        return box[0]
+
+    def follow(self, encoder: TextEncoder) -> Any:
+        """Encode this rank's share of every list that rank 0 announces, until it sends its result; returns that."""
+        while True:
+            kind, *content = self.broadcast()
+            if kind == "result":
+                return content[0]
+            try:
+                self.gather(encoder, *content)
+            except Exception:  # rank 0 has heard of it, and its result says so
+                continue
+
+    def finish(self, result: Any) -> Any:
+        """Rank 0 ends the evaluation with what all ranks return."""
+        self.broadcast(("result", result))
+        return result
+
+    def encode(self, encoder: TextEncoder, texts: list[str], side: Side) -> np.ndarray:
+        """On rank 0: the vectors of all texts, float32 (n, dim); the other ranks :meth:`follow`."""
+        self.broadcast(("encode", texts, side))
+        out = np.empty((len(texts), encoder.dim), np.float32)
+        for rank, share in enumerate(self.gather(encoder, texts, side)):
+            mine = out[rank :: self.size]
+            mine[:] = share[: len(mine)]
+        return out
+
+    def gather(self, encoder: TextEncoder, texts: list[str], side: Side) -> list[np.ndarray]:
+        """Encode this rank's share; every rank's rows on rank 0, padded to equal numbers, nothing on the others.
+
+        Raises:
+            Exception: what went wrong on the first rank where something did, on all ranks.
+        """
+        rows, error = self._attempt(encoder, texts, side)
+        if self.group is None:
+            if error is not None:
+                raise error
+            return [rows]
+        errors: list[Exception | None] = [None] * self.size
+        dist.all_gather_object(errors, error, group=self.group)
+        for one in errors:
+            if one is not None:
+                raise one
+        padded = torch.zeros(-(-len(texts) // self.size), rows.shape[1])
+        padded[: len(rows)] = torch.from_numpy(rows)
+        into = [torch.empty_like(padded) for _ in range(self.size)] if self.rank == 0 else None
+        dist.gather(padded, into, dst=0, group=self.group)
+        return [part.numpy() for part in into or ()]
+
+    def _attempt(
+        self, encoder: TextEncoder, texts: list[str], side: Side
+    ) -> tuple[np.ndarray, Exception | None]:
+        """An error is a value here: a rank that stopped alone would leave the others waiting."""
+        try:
+            return self._share(encoder, texts, side), None
+        except Exception as error:
+            return np.empty((0, encoder.dim), np.float32), error
+
+    def _share(self, encoder: TextEncoder, texts: list[str], side: Side) -> np.ndarray:
+        """This rank's rows, one text in `size` of them: neighbours are of like length, so the shares are too."""
+        mine = texts[self.rank :: self.size]
+        batch = self.cache(_key(mine, side), lambda: encoder.tokenization(mine, side))
+        if not encoder.in_step:
+            return encoder.encode_tokens(batch)
+        return _encode_in_step(encoder, batch)
+
+
+class TeamEncoder:
+    """The encoder in training by eval_suite's protocol, on rank 0.
+
+    Args:
+        encoder: What is trained.
+        team: Who encodes.
+        name: Its name in results.
+        fingerprint: What stands for its weights in results.
+        facts: What results say of it.
+        deadline: On time.monotonic()'s clock; encoding that begins later raises OutOfTime.
+    """
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        team: Team,
+        *,
+        name: str,
+        fingerprint: str,
+        facts: dict[str, Any],
+        deadline: float | None,
+    ) -> None:
+        self.encoder, self.team, self.deadline = encoder, team, deadline
+        self.name, self.fingerprint, self.facts = name, fingerprint, facts
+
+    def encode(self, texts: list[str], side: Side) -> np.ndarray:
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise OutOfTime
+        return self.team.encode(self.encoder, texts, side)
+
+
+def _encode_in_step(encoder: TextEncoder, batch: Ragged) -> np.ndarray:
+    """Where every rank must run as many chunks, since each gathers weights; the training's own record stays."""
+    work = encoder.work
+    try:
+        with modes_kept(encoder), torch.no_grad():
+            encoder.eval()
+            vectors: np.ndarray = encoder(batch.to(encoder.device)).float().cpu().numpy()
+    finally:
+        encoder.work = work
+    return vectors
+
+
+@contextmanager
+def modes_kept(module: nn.Module) -> Iterator[None]:
+    """Put each submodule back into the mode, train or eval, in which it was."""
+    modes = {part: part.training for part in module.modules()}
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def _key(texts: Sequence[str], side: str) -> str:
+    digest = xxhash.xxh3_128(side.encode())
+    for text in texts:
+        raw = text.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(8, "little") + raw)
+    return digest.hexdigest()
