@@ -114,8 +114,8 @@ def test_pools_are_code_search_nets_own(tmp_path: Path) -> None:
     pools = read_pools(write_search_net(tmp_path), "python", 10, strip=True)
     in_order = [f"u{i}" for i in (*range(0, 25, 2), *range(1, 25, 2))]
     order = np.arange(25)
-    np.random.seed(0)  # noqa: NPY002  # as the benchmark's own script does
-    np.random.shuffle(order)  # noqa: NPY002
+    np.random.seed(0)  # as the benchmark's own script does
+    np.random.shuffle(order)
     shuffled = [in_order[i] for i in order]
     assert [pool.ids for pool in pools] == [shuffled[:10], shuffled[10:20]]  # the rest is left out
     assert pools[0].queries[0] == f"Return item number {shuffled[0][1:]} of all."
