@@ -40,8 +40,9 @@ def test_both_directions_are_named() -> None:
     result = task(pools).run(Table(vectors), Path(), Options())
     # q0 finds c0; q1 is nearer to c0 than to c1; both codes find their own query
     assert result.scores == {"mrr": 75.0, "recall@1": 50.0, "recall@10": 100.0, "mrr_code_to_query": 100.0}
-    assert result.per_example["mrr"] == [100.0, 50.0]
+    assert result.per_example["mrr"] == [1.0, 0.5]
     assert result.details["candidates"] == [2]
+    assert task(pools).examples(Path()) == [("q0",), ("q1",)]
     uneven = [CodePool(["q1"], ["c0", "c2", "c1"], np.array([2]), ["a", "b", "c"])]
     assert task(uneven).run(Table(vectors), Path(), Options()).scores == {
         "mrr": 33.33,
