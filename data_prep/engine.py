@@ -35,7 +35,7 @@ SCRIPT, SUBMIT = "launch_script.slurm", "submit.sh"
 Task = Callable[[int], None]
 
 
-class Step(PipelineStep):  # type: ignore[misc]
+class Step(PipelineStep):
     """One stage as datatrove knows it: a function of the rank.
 
     Args:
@@ -62,7 +62,7 @@ def run_rank(executor: Any, rank: int) -> int:
     return rank
 
 
-class LocalExecutor(LocalPipelineExecutor):  # type: ignore[misc]
+class LocalExecutor(LocalPipelineExecutor):
     """Processes of this machine. Unlike its base it notices that one was killed, and does its tasks once more."""
 
     def run(self, on_task: Callable[[int], object] = lambda count: None) -> None:
@@ -102,7 +102,7 @@ def _in_processes(executor: LocalExecutor, todo: list[int], on_task: Callable[[i
             raise
 
 
-class RayExecutor(RayPipelineExecutor):  # type: ignore[misc]
+class RayExecutor(RayPipelineExecutor):
     """Tasks of a Ray cluster: that of RAY_ADDRESS, else one of this machine.
 
     Its base runs a task in a child of the worker, and waits for ever where the child alone is killed; a plain Ray
@@ -120,7 +120,7 @@ class RayExecutor(RayPipelineExecutor):  # type: ignore[misc]
         ray = _connected(self.workers)
         todo = _todo(self, on_task)
         work = ray.remote(run_rank).options(num_cpus=self.cpus_per_task, max_retries=TRIES, name="cpt-prep")
-        executor, running = ray.put(self), []
+        executor, running = ray.put(self), list[Any]()
         try:
             while todo or running:
                 while todo and len(running) < self.workers:

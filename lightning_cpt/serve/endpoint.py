@@ -213,7 +213,7 @@ def _body(vectors: np.ndarray, asked: Asked, name: str, tokens: int) -> dict[str
         vectors = vectors[:, : asked.dim]
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     vectors = np.ascontiguousarray(vectors, np.dtype("<f4"))
-    write: Callable[[np.ndarray], Any] = _base64 if asked.base64 else np.ndarray.tolist
+    write: Callable[[np.ndarray], Any] = _base64 if asked.base64 else lambda row: row.tolist()
     data = [{"object": "embedding", "index": at, "embedding": write(row)} for at, row in enumerate(vectors)]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "model": name, "usage": usage}
