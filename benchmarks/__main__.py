@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-NAMES = ("shards", "loss", "training", "batch_size", "learning")
+NAMES = ("loader", "loss", "training", "batch_size", "learning", "embed")
 
 
 def main() -> None:
@@ -38,10 +38,6 @@ def command(name: str, args: argparse.Namespace) -> Iterator[str]:
     """The command line of one benchmark."""
     print(f"\n== {name}", flush=True)
     yield from (sys.executable, "-m", f"benchmarks.{name}", "--json", str(args.out / f"{name}.json"))
-    if name == "shards":
-        if args.quick:
-            yield from ("--pairs", "1000")
-        return
     if args.quick:
         yield "--quick"
     if not args.go_on:

@@ -8,6 +8,7 @@ import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         {**vars(sizes), "threads": arguments.threads},
         fresh=arguments.fresh,
     )
+    memory = record.once("memory", lambda: _in_a_process(sizes))
     run_, judged = _random_run(sizes)
     qrels, dicts = _dicts(run_, judged)
     sides = {"own": lambda: _own(run_, judged), "pytrec_eval": lambda: _pytrec(qrels, dicts)}
     common.alternate(record, sides, arguments.repetitions, lambda what, s: common.say(f"{what}: {s:.2f} s"))
-    memory = record.once("memory", lambda: _in_a_process(sizes))
     times = {name: common.summary(record.runs(name)) for name in sides}
     summary = {
         "seconds": times,
@@ -206,8 +207,12 @@ def _plainly(sizes: Sizes, checked: int) -> np.ndarray:
 
 
 def _peak() -> float:
-    """Peak resident memory of this process, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    """Peak resident memory of this program, in GB; ru_maxrss would count the process that started it."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def main() -> None:

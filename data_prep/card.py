@@ -39,7 +39,7 @@ def write_card(folder: Path, on_record: Callable[[], object] = lambda: None) -> 
 
 def gather(folder: Path, on_record: Callable[[], object] = lambda: None) -> Facts:
     """What there is to say of the splits in ``folder``."""
-    found = open_splits(folder)
+    found = {name: shards.need_texts() for name, shards in open_splits(folder).items()}
     steps = read_history(folder)
     reports = [step["contamination"] for step in steps if step.get("contamination")]
     return Facts(

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import xxhash
 
 from data_prep.corpus import Corpus
-from data_prep.groups import Groups, connected, resolve
-from data_prep.near import NearIndex, NearRules
+from data_prep.keys import KeyFiles, Keys, drop
+from data_prep.near import NearFiles, NearIndex, NearRules
 from data_prep.quality import QualityRules, quality_reason
 from data_prep.report import Report
-from data_prep.spill import Buckets, RaggedFile
 
-_SIDES = ("x", "y")
+SIDES = ("x", "y")
+
+
+class Numbered(Protocol):
+    """Pairs with numbers: a :class:`~data_prep.corpus.Corpus` or a :class:`~data_prep.pool.Pool`."""
+
+    count: int
+    alive: np.ndarray
+
+    def batches(self, wanted: np.ndarray | None = None) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """First number and records of each batch that holds one of the wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +60,17 @@ def clean(
         spill: An empty folder for files as large as one to two times the texts.
         on_batch: Called with the number of pairs after each chunk of either pass.
     """
-    ids = RaggedFile(spill / "ids", "u1")
-
-    def rank(record: int) -> bytes:
-        return bytes([corpus.place(record)]) + ids[record].tobytes()
-
-    exact = [Buckets(spill / f"exact-{side}", 1, corpus.count) for side in _SIDES]
+    files = KeyFiles(spill / "keys")
     for first, records in corpus.batches(on_batch=on_batch):
-        names = [record["id"].encode() for record in records]
-        ids.append(np.frombuffer(b"".join(names), "u1"), np.array([len(name) for name in names]))
         _judge(corpus, first, records, rules.quality, report)
-        here = first + np.flatnonzero(corpus.alive[first : first + len(records)])
-        for side, buckets in zip(_SIDES, exact, strict=True):
-            keys = [_key(records[number - first][side]) for number in here]
-            buckets.append(np.array(keys, np.uint64)[:, None], here)
-    _drop(corpus, [_joined(buckets, corpus.count) for buckets in exact], rank, None, report)
-    if rules.near.threshold:
-        _drop_near(corpus, rules.near, report, spill, rank, on_batch)
+        files.add(records)
+    keys = Keys([spill / "keys"], [0], corpus.place)
+    drop_equal(corpus.alive, keys, report)
+    if not rules.near.threshold:
+        return
+    folders = sketch(corpus.batches(on_batch=on_batch), corpus.alive, rules.near, spill / "near")
+    indexes = [NearIndex([folder], [0], corpus.count, rules.near.threshold, keys.rank) for folder in folders]
+    drop_near(corpus, [index.groups() for index in indexes], indexes, keys, rules.near, report)
 
 
 def _judge(
@@ -78,50 +79,72 @@ def _judge(
     if rules is None:
         return
     for number, record in enumerate(records, first):
-        for side in _SIDES:
+        for side in SIDES:
             if reason := quality_reason(record[side], rules):
                 report.dropped[f"{side}: {reason}"] += 1
                 corpus.alive[number] = False
                 break
 
 
-def _key(text: str) -> int:
-    """Equal for texts that differ in whitespace at most."""
-    return xxhash.xxh3_64_intdigest(" ".join(text.split()).encode())
+def drop_equal(alive: np.ndarray, keys: Keys, report: Report) -> None:
+    """Keep one of those alive that are equal on a side."""
+    drop(alive, [keys.labels(side, alive) for side in SIDES], keys.rank, report.dropped, "duplicate")
 
 
-def _joined(buckets: Buckets, count: int) -> np.ndarray:
-    groups = Groups(count)
-    for records, begins in buckets:
-        for bucket in np.split(records, begins[1:]):
-            for record in bucket[1:].tolist():
-                groups.join(int(bucket[0]), record)
-    return groups.labels()
+def sketch(
+    batches: Iterator[tuple[int, list[dict[str, Any]]]], alive: np.ndarray, rules: NearRules, folder: Path
+) -> list[Path]:
+    """Write what near-duplicates are found by, for the pairs of some batches; returns a folder for each side.
+
+    Args:
+        batches: First number and records.
+        alive: bool, by number: the others hold their places.
+        rules: What a near-duplicate is.
+        folder: Made.
+    """
+    folder.mkdir(parents=True)
+    sides = [NearFiles(folder / side, rules.threshold) for side in SIDES]
+    for first, records in batches:
+        here = alive[first : first + len(records)].tolist()
+        for side, files in zip(SIDES, sides, strict=True):
+            files.add([record[side] if one else None for record, one in zip(records, here, strict=True)])
+    return [folder / side for side in SIDES]
 
 
-def _drop_near(
-    corpus: Corpus,
+def drop_near(
+    corpus: Numbered,
+    labels: Sequence[np.ndarray],
+    indexes: Sequence[NearIndex],
+    keys: Keys,
     rules: NearRules,
     report: Report,
-    spill: Path,
-    rank: Callable[[int], bytes],
-    on_batch: Callable[[int], object],
 ) -> None:
-    indexes = [NearIndex(spill / f"near-{side}", corpus.count, rules.threshold, rank) for side in _SIDES]
-    for first, records in corpus.batches(on_batch=on_batch):
-        alive = corpus.alive[first : first + len(records)]
-        for side, index in zip(_SIDES, indexes, strict=True):
-            index.add([record[side] if here else None for record, here in zip(records, alive, strict=True)])
-    labels = [
-        _alarmed(index.groups(), side, rules, corpus, report)
-        for side, index in zip(_SIDES, indexes, strict=True)
+    """Keep one of those that are near-duplicates on a side.
+
+    Args:
+        corpus: Whose ``alive`` is marked.
+        labels: Per side, the groups that the index found.
+        indexes: Per side.
+        keys: Say who stays.
+        rules: Which groups are alarming.
+        report: Gets counts and alarms.
+    """
+    checked = [
+        _alarmed(label, side, rules, corpus, report) for side, label in zip(SIDES, labels, strict=True)
     ]
-    _drop(corpus, labels, rank, indexes, report)
+    drop(
+        corpus.alive,
+        checked,
+        keys.rank,
+        report.dropped,
+        "near-duplicate",
+        lambda side, a, b: indexes[side].alike(a, b),
+    )
     if crowded := sum(index.crowded for index in indexes):
         report.notes.append(f"{crowded:,} crowded band(s) were searched in part: near-duplicates may be left")
 
 
-def _alarmed(labels: np.ndarray, side: str, rules: NearRules, corpus: Corpus, report: Report) -> np.ndarray:
+def _alarmed(labels: np.ndarray, side: str, rules: NearRules, corpus: Numbered, report: Report) -> np.ndarray:
     """The labels, with groups that are too large taken apart unless they are to be dropped."""
     sizes = np.bincount(labels, minlength=corpus.count)
     large = np.flatnonzero(sizes > rules.limit(int(corpus.alive.sum())))
@@ -138,31 +161,8 @@ def _alarmed(labels: np.ndarray, side: str, rules: NearRules, corpus: Corpus, re
     return np.where(np.isin(labels, large), own, labels)
 
 
-def _example(corpus: Corpus, record: int) -> str:
+def _example(corpus: Numbered, record: int) -> str:
     wanted = np.zeros(corpus.count, bool)
     wanted[record] = True
     first, records = next(corpus.batches(wanted))
     return str(records[record - first]["id"])
-
-
-def _drop(
-    corpus: Corpus,
-    labels: Sequence[np.ndarray],
-    rank: Callable[[int], bytes],
-    indexes: Sequence[NearIndex] | None,
-    report: Report,
-) -> None:
-    """Keep one of those alike: of one group (exact), or found alike by the index of the side."""
-    counts: Counter[str] = Counter()
-    for component in connected(labels):
-        gone = resolve(
-            component.tolist(),
-            labels,
-            rank,
-            lambda side, a, b: indexes is None or indexes[side].alike(a, b),
-        )
-        for record, sides in gone.items():
-            corpus.alive[record] = False
-            counts["pair" if len(sides) == 2 else _SIDES[sides[0]]] += 1
-    for what, count in counts.items():
-        report.dropped[f"{'duplicate' if indexes is None else 'near-duplicate'} {what}"] += count

@@ -328,6 +328,32 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the finished shards in DIR2")
 
 
+def add_run(commands: Any) -> argparse.ArgumentParser:
+    """``run``; whoever adds it says what does it, as it may want another package's texts."""
+    text = "a whole pipeline described in YAML: mine, clean, decontaminate, split, shards; goes on where it stopped"
+    parser: argparse.ArgumentParser = commands.add_parser("run", help=text, description=text)
+    parser.add_argument("pipe", type=Path, metavar="PIPE.yaml", help="what is done; see docs/pipelines.md")
+    parser.add_argument(
+        "--executor",
+        choices=("local", "ray", "slurm"),
+        default="local",
+        help="processes of this machine, a Ray cluster (RAY_ADDRESS, else one is begun here), or job files for SLURM (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers", type=_positive, default=2, metavar="N", help="tasks at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tasks",
+        type=_positive,
+        metavar="N",
+        help="into how many the work is cut; the shards are the same for any (default: one for 16 MB of input, 256 at most)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="begin anew, and replace finished shards at the end"
+    )
+    return parser
+
+
 def _add_inspection(commands: Any) -> None:
     folder: dict[str, Any] = {
         "type": _place,

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from data_prep import inspection
-from data_prep.corpus import Corpus
-from data_prep.dedup import drop_duplicates, drop_near_duplicates
+from data_prep.card import NAMES
+from data_prep.corpus import PRECEDENCE, Corpus
+from data_prep.dedup import SameId
 from data_prep.errors import DataError
-from data_prep.history import make_step, read_history, write_history
+from data_prep.leftovers import leftovers
+from data_prep.mined import settled
 from data_prep.pairs import Pair
+from data_prep.publish import accountant, finished
 from data_prep.report import Report
 from data_prep.shards import SPLITS, PairShards, rebuild_index, stream_splits, verify_shards, write_splits
-from data_prep.shards.index import MANIFEST, QUARANTINE
+from data_prep.shards.index import QUARANTINE
 from data_prep.shards.read import is_there
-from data_prep.shards.staging import STAGED
 from data_prep.shards.write import check_target
-from data_prep.split import split_pairs
+from data_prep.shuffle import by_hash
+from data_prep.spill import spill_folder
+from data_prep.split import Splitter
 from data_prep.storage import Storage, storage_of
 
 _MIN_WORDS = 5  # of a text, where --min-words does not say
@@ -44,11 +48,8 @@ def code(args: argparse.Namespace) -> int:
     )
     with _bar(unit=" files", desc="mining") as bar:
         options: dict[str, Any] = {"languages": args.languages, "rules": rules, "processes": args.processes}
-        pairs = list(mine(args.paths, report=report, on_found=bar.reset, on_file=bar.update, **options))
-    splits = drop_duplicates(_split(args, pairs, "package"), report)
-    if args.near_duplicate:
-        drop_near_duplicates(splits, report, args.near_duplicate)
-    return _publish(args, splits, report, "code")
+        found = mine(args.paths, report=report, on_found=bar.reset, on_file=bar.update, **options)
+        return _publish_mined(args, found, bar, report, "code", by="package", near=args.near_duplicate)
 
 
 def text(args: argparse.Namespace) -> int:
@@ -71,13 +72,13 @@ def text(args: argparse.Namespace) -> int:
     )
     options = {"reading": reading, "rules": rules, "processes": args.processes}
     with _bar(total=len(files), unit=" files", desc="cutting") as bar:
-        pairs = list(mine_files(files, report, on_file=bar.update, **options))
-    return _publish(args, drop_duplicates(_split(args, pairs, "document"), report), report, "text")
+        found = mine_files(files, report, on_file=bar.update, **options)
+        return _publish_mined(args, found, bar, report, "text")
 
 
 def pairs(args: argparse.Namespace) -> int:
     """Read pairs out of tables; split by document, or by row where there is no such column."""
-    from data_prep.tables import read_pairs
+    from data_prep.tables import find_id, read_pairs
 
     _check_out(args)
     report = Report()
@@ -85,8 +86,12 @@ def pairs(args: argparse.Namespace) -> int:
         columns = {"x_column": args.x_column, "y_column": args.y_column}
         if args.x_column == args.y_column:
             raise DataError(f"--x-column and --y-column: both are {args.x_column!r}; a pair needs two")
-        found = list(read_pairs(args.paths, report, **columns, on_row=bar.update))
-    return _publish(args, drop_duplicates(_split(args, found, "document"), report), report, "pairs")
+        found = read_pairs(args.paths, report, **columns, on_row=bar.update)
+        try:
+            return _publish_mined(args, found, bar, report, "pairs")
+        except SameId as error:
+            there = " and ".join(find_id(args.paths, error.id)[:2])
+            raise DataError(f"{there}: {error}") from None
 
 
 def nli(args: argparse.Namespace) -> int:
@@ -159,22 +164,15 @@ def _check_out(args: argparse.Namespace) -> None:
     if not 0 < getattr(args, "max_parse_seconds", 1) < float("inf"):
         raise DataError(f"--max-parse-seconds {args.max_parse_seconds}: is no number of seconds above 0")
     if hasattr(args, "test_fraction"):
-        split_pairs(
-            [],
-            lambda pair: pair.document,
-            test_fraction=args.test_fraction,
-            validation_fraction=args.validation_fraction,
-        )
+        _splitter(args)
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"{args.out}: is a file; name a folder")
     for name in SPLITS:
         check_target(args.out / name, overwrite=args.overwrite)
 
 
-def _split(args: argparse.Namespace, pairs: Iterable[Pair], by: str) -> dict[str, list[Pair]]:
-    return split_pairs(
-        pairs,
-        lambda pair: pair.document if by == "document" else str(pair.meta[by]),
+def _splitter(args: argparse.Namespace) -> Splitter:
+    return Splitter(
         holdout=args.holdout,
         validation=args.validation,
         test_fraction=args.test_fraction,
@@ -182,52 +180,47 @@ def _split(args: argparse.Namespace, pairs: Iterable[Pair], by: str) -> dict[str
     )
 
 
+def _publish_mined(
+    args: argparse.Namespace,
+    pairs: Iterable[Pair],
+    bar: Any,
+    report: Report,
+    source: str,
+    *,
+    by: str = "document",
+    near: float = 0,
+) -> int:
+    """Take pairs as they are mined into shards; ``by`` and ``near`` are those of :func:`~data_prep.mined.settled`."""
+    with spill_folder(args.out) as spill:
+        split = _splitter(args)
+        pool = settled(pairs, spill, report, split=split, by=by, near=near, on_mined=bar.close)
+        if not (pool.alive & (pool.places == PRECEDENCE.index("train"))).any():
+            print(report.table())
+            raise DataError(
+                f"{args.out}: no training pairs: nothing was found, or all was filtered or held out"
+            )
+        with _bar(total=pool.count, unit=" pairs", desc="sorting") as sorting:
+            splits = by_hash(pool, spill / "sorted", sorting.update)
+        account = accountant(args, report)
+        manifests = stream_splits(args.out, splits, source=source, overwrite=args.overwrite, finish=account)
+    return _show(args, manifests, report)
+
+
 def _publish(args: argparse.Namespace, splits: dict[str, list[Pair]], report: Report, source: str) -> int:
     if not splits["train"]:
         print(report.table())
         raise DataError(f"{args.out}: no training pairs: nothing was found, or all was filtered or held out")
-    account = _account(args, report)
+    account = accountant(args, report)
     manifests = write_splits(args.out, splits, source=source, overwrite=args.overwrite, finish=account)
     return _show(args, manifests, report)
 
 
-def _account(
-    args: argparse.Namespace, report: Report, corpus: Corpus | None = None, **more: Any
-) -> Callable[[dict[str, dict[str, Any]]], None]:
-    """What a writer calls at the end: it counts what was kept and writes the account beside the splits."""
-
-    def write(manifests: dict[str, dict[str, Any]]) -> None:
-        for name in SPLITS:
-            report.kept[f"{name} pairs"] = manifests[name]["count"] if name in manifests else 0
-        step = make_step(args, report, corpus.fingerprints if corpus else {}, manifests)
-        try:
-            write_history(args.out, [*earlier, {**step, **more}])
-        except OSError as error:
-            raise DataError(
-                f"{args.out}: the shards are whole, but their account cannot be written ({error.strerror})"
-            ) from None
-
-    earlier = (
-        read_history(corpus.folder) if corpus else []
-    )  # now: damage in it ends the command before its work
-    return write
-
-
 def _show(args: argparse.Namespace, manifests: dict[str, dict[str, Any]], report: Report) -> int:
-    from data_prep.card import NAMES, write_card
-
     print(report.table())
     total = sum(manifest["count"] for manifest in manifests.values())
     with _bar(total=total, unit=" pairs", desc="data card") as bar:
-        write_card(args.out, bar.update)
-    for name, manifest in manifests.items():
-        print(f"{args.out / name}  {len(manifest['shards'])} shard(s)  fingerprint {manifest['fingerprint']}")
-    missing = [name for name in ("validation", "test") if name not in manifests]
-    if missing and hasattr(args, "holdout"):
-        print(
-            f"no {' and no '.join(missing)} split: no group's hash fell into it; name some (--validation, --holdout)"
-        )
-    print(f"data card: {args.out / NAMES[0]} and {NAMES[1]}")
+        lines = finished(args.out, manifests, bar.update, drawn=hasattr(args, "holdout"))
+    print("\n".join(lines))
     return 0
 
 
@@ -236,7 +229,6 @@ def clean(args: argparse.Namespace) -> int:
     from data_prep.clean import CleanRules, clean
     from data_prep.near import NearRules
     from data_prep.quality import QualityRules
-    from data_prep.spill import spill_folder
 
     near = NearRules(args.near_duplicate, args.max_group, drop_large=args.drop_large_groups)
     for option in ("english", "min_words"):
@@ -263,8 +255,11 @@ def decontaminate(args: argparse.Namespace, texts: Iterable[tuple[str, str]]) ->
     rules = NgramRules(ngram=args.ngram, max_documents=args.max_documents, min_ratio=args.min_ratio)
     corpus, report = _corpus(args), Report()
     _count_left_out(corpus, report)
-    with _bar(total=2 * corpus.count, unit=" pairs", desc="searching") as bar:
-        found = decontaminate(corpus, texts, rules, report, bar.update).to_dict()
+    with (
+        spill_folder(args.out) as spill,
+        _bar(total=corpus.count, unit=" pairs", desc="searching") as bar,
+    ):
+        found = decontaminate(corpus, texts, rules, report, spill, bar.update).to_dict()
     print(table(found))
     return _publish_corpus(args, corpus, report, contamination=found)
 
@@ -292,14 +287,14 @@ def _publish_corpus(args: argparse.Namespace, corpus: Corpus, report: Report, **
         {name: corpus.survivors(name) if name in corpus.shards else () for name in SPLITS},
         source=corpus.source,
         overwrite=args.overwrite,
-        finish=_account(args, report, corpus, **more),
+        finish=accountant(args, report, corpus, **more),
     )
     return _show(args, manifests, report)
 
 
 def card(args: argparse.Namespace) -> int:
     """Write the data card anew."""
-    from data_prep.card import NAMES, write_card
+    from data_prep.card import write_card
 
     with _bar(unit=" pairs", desc="data card") as bar:
         write_card(args.folder, bar.update)
@@ -333,9 +328,10 @@ def verify(args: argparse.Namespace) -> int:
         print("\n".join(found) if found else f"{folder}: sound{_in_quarantine(folder)}")
         problems += found
     place = storage_of(args.folder)
-    if place.local and place.local.joinpath(STAGED).exists() and not place.local.joinpath(MANIFEST).exists():
-        problems.append(f"{place.local / STAGED}: left by a run that was stopped; delete it")
-        print(problems[-1])
+    found = leftovers(place.local) if place.local else []
+    problems += found
+    if found:
+        print("\n".join(found))
     if problems:
         raise DataError(f"{place}: {len(problems)} problem(s); prepare or copy the named shards again")
     return 0
@@ -380,7 +376,7 @@ def tokenizer(args: argparse.Namespace) -> int:
     folder = args.folder / "train" if (args.folder / "train").is_dir() else args.folder
     out = args.out or args.folder / "tokenizer"
     trained = train_tokenizer(
-        _texts(PairShards.open(folder)), vocab_size=args.vocab_size, identifiers=args.identifiers
+        _texts(PairShards.open(folder).need_texts()), vocab_size=args.vocab_size, identifiers=args.identifiers
     )
     save_tokenizer(trained, out)
     print(f"{out}: {trained.get_vocab_size():,} tokens")

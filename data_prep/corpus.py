@@ -32,7 +32,7 @@ class Corpus:
     def __init__(self, folder: Path, splits: Sequence[str] = PRECEDENCE) -> None:
         self.folder = folder
         found = open_splits(folder)
-        self.shards = {name: found[name] for name in splits if name in found}
+        self.shards = {name: found[name].need_texts() for name in splits if name in found}
         if "train" not in self.shards:
             raise DataError(f"{folder}: no train folder inside; there is nothing to clean without one")
         self.begins = np.cumsum([0, *(shards.count for shards in self.shards.values())])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,35 +64,83 @@ def decontaminate(
     texts: Iterable[tuple[str, str]],
     rules: NgramRules,
     report: Report,
+    spill: Path,
     on_batch: Callable[[int], object] = lambda count: None,
 ) -> Contamination:
     """Mark pairs that hold an evaluation text in x, y or a negative in ``corpus.alive``; count them in ``report``.
 
-    The corpus is read twice: first for the number of pairs that have each n-gram, then for those that have one.
     Memory depends on the evaluation texts, not on the corpus, but for a byte a pair.
 
     Args:
-        corpus: All splits.
+        corpus: All splits; read once.
         texts: (task, text), in any order.
         rules: n-grams and limits.
         report: Gets the reasons.
-        on_batch: Called with the number of pairs after each chunk of either pass.
+        spill: An empty folder for the n-grams of the pairs that have some.
+        on_batch: Called with the number of pairs after each chunk.
     """
     evaluation = EvaluationTexts(texts, rules)
+    search(corpus.batches(on_batch=on_batch), corpus.alive, evaluation, spill / "found")
+    return settle(corpus.alive, [spill / "found"], [0], evaluation, report)
+
+
+def search(
+    batches: Iterator[tuple[int, list[dict[str, Any]]]],
+    alive: np.ndarray,
+    evaluation: EvaluationTexts,
+    folder: Path,
+) -> None:
+    """Write which n-grams the pairs have that are alive, of those that have any.
+
+    Args:
+        batches: First number and records.
+        alive: bool, by number.
+        evaluation: What is looked for.
+        folder: Made.
+    """
+    folder.mkdir(parents=True)
+    with open(folder / "found", "wb") as file:
+        for first, records in batches:
+            for number, grams in sorted(_found(evaluation, records).items()):
+                if alive[first + number]:
+                    file.write(np.array([first + number, len(grams), *sorted(grams)], "<u4").tobytes())
+
+
+def settle(
+    alive: np.ndarray,
+    folders: Sequence[Path],
+    begins: Sequence[int],
+    evaluation: EvaluationTexts,
+    report: Report,
+) -> Contamination:
+    """Mark the pairs that hold enough of an evaluation text in ``alive``, now that it is known what is boilerplate.
+
+    Args:
+        alive: bool, by number.
+        folders: As :func:`search` wrote them, in the order of their numbers.
+        begins: What is added to the numbers of each folder.
+        evaluation: The same texts.
+        report: Gets the count.
+    """
     frequency = np.zeros(len(evaluation.grams), np.int64)
-    touched = np.zeros(corpus.count, bool)
-    for first, records in corpus.batches(on_batch=on_batch):
-        for number, grams in _found(evaluation, records).items():
-            frequency[list(grams)] += 1
-            touched[first + number] = True
+    for _, grams in _written(folders, begins):
+        frequency[grams] += 1
+    rules = evaluation.rules
     usable = (frequency <= rules.max_documents) & (evaluation.task_counts <= rules.max_tasks)
-    search = _Search(evaluation, usable, rules)
-    for first, records in corpus.batches(touched, on_batch):
-        for number, grams in _found(evaluation, records).items():
-            if search.drops(grams):
-                corpus.alive[first + number] = False
-                report.dropped["holds an evaluation text"] += 1
-    return search.report(frequency)
+    counter = _Search(evaluation, usable, rules)
+    for number, grams in _written(folders, begins):
+        if counter.drops(set(grams.tolist())):
+            alive[number] = False
+            report.dropped["holds an evaluation text"] += 1
+    return counter.report(frequency)
+
+
+def _written(folders: Sequence[Path], begins: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    for folder, begin in zip(folders, begins, strict=True):
+        with open(folder / "found", "rb") as file:
+            while head := file.read(8):
+                number, size = np.frombuffer(head, "<u4").tolist()
+                yield begin + number, np.frombuffer(file.read(4 * size), "<u4")
 
 
 def _found(evaluation: EvaluationTexts, records: list[dict[str, Any]]) -> dict[int, set[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from data_prep.errors import DataError
@@ -19,21 +20,34 @@ def find_documents(roots: list[Path]) -> list[tuple[str, Path]]:
     A file that several roots reach is found once, under the name that the outermost of them gives it.
 
     Raises:
-        DataError: a root does not exist or holds no such file.
+        DataError: a root does not exist, holds no such file or cannot be read; two files have one name.
     """
-    found: dict[Path, str] = {}
-    for root in map(Path.resolve, roots):
-        paths = (
-            [root] if root.is_file() else [Path(at, name) for at, _, names in os.walk(root) for name in names]
-        )
+    found: dict[Path, tuple[str, Path]] = {}
+    for root in (Path(os.path.abspath(root)) for root in roots):  # a link keeps its own name
+        paths = [root] if root.is_file() else list(_walk(root))
         paths = [path for path in paths if kind_of(path)]
         if not paths:
             raise DataError(
                 f"{root}: no {', '.join(READERS)} files" if root.exists() else f"{root}: no such path"
             )
         for path in paths:
-            found[path] = max(found.get(path, ""), path.relative_to(root.parent).as_posix(), key=len)
-    return sorted((name, path) for path, name in found.items())
+            name = path.relative_to(root.parent).as_posix()
+            known, _ = found.setdefault(path.parent.resolve() / path.name, (name, path))
+            if len(name) > len(known):
+                found[path.parent.resolve() / path.name] = (name, path)
+    files = sorted(found.values())
+    for (name, path), (other, second) in pairwise(files):
+        if name == other:  # their pairs would have the same ids
+            raise DataError(f"{path} and {second}: have one name; give a folder that holds both")
+    return files
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); give the folders that can")
+
+    for folder, _, names in os.walk(root, onerror=refuse if root.exists() else None):
+        yield from (Path(folder, name) for name in names)
 
 
 def sources(files: list[tuple[str, Path]]) -> list[Source]:

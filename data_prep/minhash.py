@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 
 from data_prep.errors import DataError
@@ -9,63 +11,31 @@ from data_prep.shingles import Hashed
 
 PERMUTATIONS = 128
 MIN_RECALL = 0.999
-_ROUNDS = 4
-_EMPTY = np.uint32(2**32 - 1)
+_SEED = 1
 _SCALE = np.uint64(0xBF58476D1CE4E5B9)
-
-
-def _constants(count: int, seed: int) -> np.ndarray:
-    """uint64 (count, 2): an odd factor and a summand each; the same on every machine."""
-    bits = np.random.Generator(np.random.Philox(seed)).integers(0, 2**64, (count, 2), dtype=np.uint64)
-    bits[:, 0] |= np.uint64(1)
-    return bits
-
-
-_ROUND = _constants(_ROUNDS, 1)
-_SLOT = _constants(PERMUTATIONS, 2)
+_FACTOR = np.uint64(0x5851F42D4C957F2D)
 
 
 def signatures(hashed: Hashed) -> np.ndarray:
     """The signatures of texts that have one shingle each at least: uint32 (texts, 128).
 
-    Two texts agree in a slot with the probability of their Jaccard index. The slots are filled as in fast
-    similarity sketching (Dahlgaard, Knudsen and Thorup, 2017): in a round each shingle is thrown into one slot
-    and the smallest stays, a slot that is full keeps what it has; what is empty after the last round takes the
-    minimum over all shingles. That is 4 hashes per shingle, not 128, and numpy does them for a batch at once.
+    Two texts agree in a slot with the probability of their Jaccard index. rensa's R-MinHash makes them of the
+    hashes that are there, at 30 times the speed of datasketch.
+
+    Raises:
+        DataError: rensa is not installed.
     """
-    sizes = np.diff(hashed.ends)
-    out = np.full((len(sizes), PERMUTATIONS), _EMPTY)
-    values, begins = hashed.values, np.repeat(np.arange(len(sizes)) * PERMUTATIONS, sizes)
-    for number in range(_ROUNDS):
-        mixed = _spread(values * _ROUND[number, 0] + _ROUND[number, 1])
-        slots = begins + (mixed >> np.uint64(57)).astype(np.int64)
-        np.minimum.at(out.reshape(-1), slots, _values(mixed, number))
-        still = out.max(axis=1) == _EMPTY
-        mine = still[begins // PERMUTATIONS]
-        values, begins = values[mine], begins[mine]
-        if not len(values):
-            return out
-    _fill_empty(out, np.flatnonzero(still), values, sizes[still])
-    return out
+    try:
+        from rensa import RMinHash
+    except ImportError:
+        raise DataError("near-duplicates need rensa: pip install 'lightning-cpt[prep]'") from None
+    ends = hashed.ends.astype(np.uint64)
+    matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashed.values, ends, PERMUTATIONS, _SEED)
+    flat = chain.from_iterable(matrix.to_rows())
+    return np.fromiter(flat, np.uint32, (len(ends) - 1) * PERMUTATIONS).reshape(-1, PERMUTATIONS)
 
 
-def _values(mixed: np.ndarray, number: int) -> np.ndarray:
-    """uint32: 29 bits of the hash under the round's number, so that no later round goes below an earlier one."""
-    return ((mixed >> np.uint64(24)).astype(np.uint32) & np.uint32(2**29 - 1)) | np.uint32(number << 29)
-
-
-def _fill_empty(out: np.ndarray, rows: np.ndarray, values: np.ndarray, sizes: np.ndarray) -> None:
-    """Give every empty slot the minimum of its own hash over its text's shingles."""
-    which, slots = np.nonzero(out[rows] == _EMPTY)
-    counts, starts = sizes[which], np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    at = np.arange(counts.sum()) + np.repeat(starts[which] - first, counts)
-    factor, summand = (np.repeat(_SLOT[slots, k], counts) for k in (0, 1))
-    mixed = _spread(values[at] * factor + summand)
-    out[rows[which], slots] = np.minimum.reduceat(_values(mixed, _ROUNDS), first)
-
-
-def _spread(values: np.ndarray) -> np.ndarray:
+def _mixed(values: np.ndarray) -> np.ndarray:
     values ^= values >> np.uint64(29)
     values *= _SCALE
     return values
@@ -99,7 +69,7 @@ def band_keys(signature: np.ndarray, bands: int, rows: int) -> np.ndarray:
     parts = signature[:, : bands * rows].reshape(-1, bands, rows).astype(np.uint64)
     keys = np.zeros(parts.shape[:2], np.uint64)
     for row in range(rows):
-        keys = _spread((keys + parts[:, :, row]) * _ROUND[0, 0] + _ROUND[0, 1])
+        keys = _mixed((keys + parts[:, :, row]) * _FACTOR + _SCALE)
     return keys
 
 

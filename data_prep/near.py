@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from data_prep.errors import DataError
 from data_prep.groups import Groups
 from data_prep.minhash import band_keys, choose_bands, jaccard, signatures
 from data_prep.shingles import Hashed, batches, shingle_hashes
-from data_prep.spill import Buckets, RaggedFile
+from data_prep.spill import Buckets, Ragged, RaggedFile, shared_keys
 
 # In a bucket, each member is compared with those before it that are like none before them, up to this many:
 # thousands of texts that share one band and nothing else must not cost the square of their number.
@@ -49,24 +49,20 @@ class NearRules:
         return min(self.max_group, max(20, int(self.max_share * count)))
 
 
-class NearIndex:
-    """The texts of one side, added in the order of their numbers.
+class NearFiles:
+    """Band keys and shingles of the texts of one side, added in the order of their numbers.
 
     Args:
-        folder: For the files.
-        count: Texts in all.
+        folder: Made; gets the files.
         threshold: Jaccard index from which two texts are near-duplicates.
-        rank: Orders texts of one bucket by what they are, not by where they lie.
     """
 
-    def __init__(self, folder: Path, count: int, threshold: float, rank: Callable[[int], bytes]) -> None:
+    def __init__(self, folder: Path, threshold: float) -> None:
         folder.mkdir()
         self._bands, self._rows = choose_bands(threshold)
-        self._threshold, self._rank = threshold, rank
-        self._buckets = Buckets(folder / "bands", self._bands, count)
+        self._buckets = Buckets(folder / "bands", self._bands)
         self._sets = RaggedFile(folder / "sets", "<u4")
-        self._count, self._added = count, 0
-        self.crowded = 0
+        self._added = 0
 
     def add(self, texts: list[str | None]) -> None:
         """Add the next texts; None holds a number's place and is like nothing."""
@@ -84,6 +80,33 @@ class NearIndex:
         self._sets.append(np.concatenate([np.empty(0, np.uint32), *values]), sizes)
         self._added += len(texts)
 
+
+class NearIndex:
+    """The texts of one side that several :class:`NearFiles` hold, one after another.
+
+    Args:
+        folders: As the writers were given.
+        begins: The number of each folder's first text.
+        count: Texts in all.
+        threshold: The writers'.
+        rank: Orders texts of one bucket by what they are, not by where they lie.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        begins: Sequence[int],
+        count: int,
+        threshold: float,
+        rank: Callable[[int], bytes],
+    ) -> None:
+        self._bands, _ = choose_bands(threshold)
+        self._threshold, self._rank = threshold, rank
+        self._folders, self._begins = [folder / "bands" for folder in folders], begins
+        self._sets = Ragged([folder / "sets" for folder in folders], begins, "<u4")
+        self._count = count
+        self.crowded = 0
+
     def alike(self, a: int, b: int) -> bool:
         """Whether the two texts share enough of their shingles: counted, not estimated."""
         one, other = self._sets[a], self._sets[b]
@@ -93,15 +116,19 @@ class NearIndex:
     def groups(self) -> np.ndarray:
         """uint32 (count,): for each text, the smallest number of its group of verified near-duplicates."""
         groups = Groups(self._count)
-        for records, begins in self._buckets:
-            ends = np.append(begins[1:], len(records))
-            labels = groups.labels()[records]
-            # Most buckets of a band hold what an earlier band has joined.
-            mixed = labels != np.repeat(labels[begins], ends - begins)
-            todo = np.unique(np.searchsorted(begins, np.flatnonzero(mixed), side="right") - 1)
-            for bucket in todo.tolist():
-                self._join(groups, records[begins[bucket] : ends[bucket]].tolist())
+        for band in range(self._bands):
+            for records, begins in shared_keys(self._folders, self._begins, band):
+                self._join_buckets(groups, records, begins)
         return groups.labels()
+
+    def _join_buckets(self, groups: Groups, records: np.ndarray, begins: np.ndarray) -> None:
+        ends = np.append(begins[1:], len(records))
+        labels = groups.labels()[records]
+        # Most buckets of a band hold what an earlier band has joined.
+        mixed = labels != np.repeat(labels[begins], ends - begins)
+        todo = np.unique(np.searchsorted(begins, np.flatnonzero(mixed), side="right") - 1)
+        for bucket in todo.tolist():
+            self._join(groups, records[begins[bucket] : ends[bucket]].tolist())
 
     def _join(self, groups: Groups, members: list[int]) -> None:
         first, *rest = sorted(members, key=self._rank)

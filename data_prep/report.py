@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 # A table that names every file of a large tree hides the reasons; the rest is counted.
 MAX_NAMED = 10
@@ -40,6 +41,21 @@ class Report:
         self.dropped.update(other.dropped)
         self._remember(other.named)
         self.unnamed += other.unnamed
+        self.notes += other.notes
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        names = ("kept", "dropped", "named", "unnamed", "notes")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Report:
+        """Inverse of :meth:`to_dict`."""
+        report = cls()
+        report.kept, report.dropped = Counter(data["kept"]), Counter(data["dropped"])
+        report.named = [(reason, name) for reason, name in data["named"]]
+        report.unnamed, report.notes = data["unnamed"], list(data["notes"])
+        return report
 
     def _remember(self, names: list[tuple[str, str]]) -> None:
         room = max(0, MAX_REMEMBERED - len(self.named))

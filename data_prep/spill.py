@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +14,10 @@ import numpy as np
 from data_prep.errors import DataError
 
 SPILL = ".spill"
+WORK = ".pipeline"  # where the results of a pipeline's tasks wait
 PARTITION_ROWS = 1 << 22  # rows that are sorted in memory at once
+_BLOCK_ROWS = 1 << 20
+_OPEN_FILES = 64
 _ROW = np.dtype([("key", "<u8"), ("record", "<u4")])
 
 
@@ -37,7 +42,7 @@ def spill_folder(out: Path) -> Iterator[Path]:
 
 
 class RaggedFile:
-    """Rows of numbers of different lengths, appended in order and then read by the row's number.
+    """Rows of numbers of different lengths, appended in order; :class:`Ragged` reads them by the row's number.
 
     Args:
         path: Without suffix; two files are made.
@@ -48,7 +53,6 @@ class RaggedFile:
         self._values, self._ends = path.with_suffix(".values"), path.with_suffix(".ends")
         self._dtype = np.dtype(dtype)
         self._count = 0
-        self._open: tuple[np.ndarray, np.ndarray] | None = None
         self._values.write_bytes(b"")
         self._ends.write_bytes(np.int64(0).tobytes())
 
@@ -59,52 +63,111 @@ class RaggedFile:
         with open(self._ends, "ab") as file:
             file.write((self._count + np.cumsum(sizes)).astype(np.int64).tobytes())
         self._count += len(values)
-        self._open = None
+
+
+class Ragged:
+    """Rows that several :class:`RaggedFile` hold one after another; few of the files are open at a time.
+
+    Read by calls, not by memory maps: what was once looked at does not stay in this process's memory.
+
+    Args:
+        paths: Of the files, without suffix.
+        begins: The number of each file's first row, ascending.
+        dtype: Of the numbers.
+    """
+
+    def __init__(self, paths: Sequence[Path], begins: Sequence[int], dtype: str) -> None:
+        self._paths, self._begins = list(paths), np.asarray(begins, np.int64)
+        self._dtype = np.dtype(dtype)
+        self._open: OrderedDict[int, tuple[int, int]] = OrderedDict()
 
     def __getitem__(self, row: int) -> np.ndarray:
-        values, ends = self._open or self._map()
-        return values[ends[row] : ends[row + 1]]
+        part = 0
+        if len(self._paths) > 1:
+            part = int(np.searchsorted(self._begins, row, side="right")) - 1
+        values, ends = self._open.get(part) or self._opened(part)
+        begin, end = np.frombuffer(os.pread(ends, 16, 8 * (row - int(self._begins[part]))), np.int64).tolist()
+        size = self._dtype.itemsize
+        return np.frombuffer(os.pread(values, size * (end - begin), size * begin), self._dtype)
 
-    def _map(self) -> tuple[np.ndarray, np.ndarray]:
-        # np.asarray: plain arrays over the maps, whose slices cost a tenth of a memmap's.
-        values = np.memmap(self._values, self._dtype, "r") if self._count else np.empty(0, self._dtype)
-        self._open = np.asarray(values), np.asarray(np.memmap(self._ends, np.int64, "r"))
-        return self._open
+    def _opened(self, part: int) -> tuple[int, int]:
+        if len(self._open) >= _OPEN_FILES:
+            self._close(self._open.popitem(last=False)[1])
+        path = self._paths[part]
+        found = tuple(os.open(path.with_suffix(suffix), os.O_RDONLY) for suffix in (".values", ".ends"))
+        self._open[part] = (found[0], found[1])
+        return self._open[part]
+
+    def close(self) -> None:
+        """Close the files; they are opened again where a row is asked for."""
+        while self._open:
+            self._close(self._open.popitem()[1])
+
+    @staticmethod
+    def _close(descriptors: tuple[int, int]) -> None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class Buckets:
-    """Records by key, for several bands: partitioned by the key's leading bits, so that each part fits into memory.
+    """Records by key, for several bands: a file of (key, record) for each band; :func:`shared_keys` reads it.
 
     Args:
-        folder: Gets a file per band and part.
+        folder: Gets the files.
         bands: How many.
-        rows: Records that are expected in each band.
     """
 
-    def __init__(self, folder: Path, bands: int, rows: int) -> None:
+    def __init__(self, folder: Path, bands: int) -> None:
         folder.mkdir()
-        self._folder, self._bands = folder, bands
-        self._bits = max(0, (max(1, rows) - 1).bit_length() - PARTITION_ROWS.bit_length() + 1)
+        self._paths = [folder / str(band) for band in range(bands)]
+        for path in self._paths:
+            path.write_bytes(b"")
 
     def append(self, keys: np.ndarray, records: np.ndarray) -> None:
         """Add records with a key in each band: uint64 (n, bands) and (n,)."""
-        for band in range(self._bands):
+        for band, path in enumerate(self._paths):
             rows = np.empty(len(records), _ROW)
             rows["key"], rows["record"] = keys[:, band], records
-            parts = (
-                keys[:, band] >> np.uint64(64 - self._bits) if self._bits else np.zeros(len(rows), np.uint64)
-            )
-            for part in np.unique(parts).tolist() if self._bits else [0]:
-                with open(self._folder / f"{band}-{part}", "ab") as file:
-                    file.write(rows[parts == part].tobytes())
+            with open(path, "ab") as file:
+                file.write(rows.tobytes())
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each band and part that has records: those that share a key (uint32), bucket after bucket, and where each bucket begins."""
-        for band in range(self._bands):
-            for part in range(1 << self._bits):
-                path = self._folder / f"{band}-{part}"
-                if path.exists() and path.stat().st_size:
-                    yield _shared(np.fromfile(path, _ROW))
+
+def shared_keys(
+    folders: Sequence[Path], begins: Sequence[int], band: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Records of one band that share a key (uint32), bucket after bucket, and where each bucket begins.
+
+    The rows of all folders together are taken in parts by the keys' leading bits, so that each part fits into
+    memory; the files are read once for each part.
+
+    Args:
+        folders: As made by :class:`Buckets`.
+        begins: What is added to the record numbers of each folder.
+        band: Which.
+    """
+    paths = [folder / str(band) for folder in folders]
+    rows = sum(path.stat().st_size for path in paths) // _ROW.itemsize
+    bits = max(0, (max(1, rows) - 1).bit_length() - PARTITION_ROWS.bit_length() + 1)
+    for part in range(1 << bits):
+        found = [
+            block
+            for path, begin in zip(paths, begins, strict=True)
+            for block in _blocks(path, begin, bits, part)
+        ]
+        if found:
+            yield _shared(np.concatenate(found))
+
+
+def _blocks(path: Path, begin: int, bits: int, part: int) -> Iterator[np.ndarray]:
+    with open(path, "rb") as file:
+        while len(rows := np.fromfile(file, _ROW, _BLOCK_ROWS)):
+            if bits:
+                rows = rows[rows["key"] >> np.uint64(64 - bits) == part]
+            rows["record"] += np.uint32(begin)
+            yield rows
 
 
 def _shared(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,8 @@ from data_prep.errors import DataError
 
 _ITEMS_PER_BATCH = 256
 _STOP = "stop"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+KILLED = "a worker process was killed, perhaps for its memory; try again with fewer --processes"
 
 
 def in_order(work: Callable[[Any], Iterator[Any]], tasks: Iterable[Any], processes: int) -> Iterator[Any]:
@@ -42,8 +45,12 @@ def in_order(work: Callable[[Any], Iterator[Any]], tasks: Iterable[Any], process
             while waiting:
                 yield from _drain(*waiting.popleft())
         except BrokenProcessPool:
+            raise DataError(KILLED) from None
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
             raise DataError(
-                "a worker process was killed, perhaps for its memory; try again with fewer --processes"
+                f"{folder}: {error.strerror}; free some space, or name another folder as TMPDIR"
             ) from None
         finally:
             Path(folder, _STOP).touch()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
+from typing import BinaryIO, Protocol, TypeAlias
 
 from data_prep.errors import DataError
 from data_prep.remote import Check, RemoteStorage, anything
 
 
-@runtime_checkable
 class Storage(Protocol):
     """A folder to read from; can be pickled and used after a fork. ``str()`` names it, without credentials."""
 

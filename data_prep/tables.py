@@ -58,9 +58,25 @@ def _pair(row: Row, x_column: str, y_column: str, where: str, default_id: str) -
     if isinstance(fields.get("negatives"), str):
         fields["negatives"] = _json(fields["negatives"], f"{where}: negatives")
     meta = {"document": str(row["document"])} if row.get("document") else {}
-    meta |= {name: row[name] for name in PROVENANCE if row.get(name) not in (None, "")}
+    meta |= {name: _plain(row[name]) for name in PROVENANCE if row.get(name) not in (None, "")}
     record = {**fields, "x": row[x_column], "y": row[y_column], "meta": meta}
     return Pair.from_dict(record, where, default_id=default_id)
+
+
+def _plain(value: Any) -> Any:
+    """What a record's meta can hold: a date or the like becomes its text."""
+    plain = isinstance(value, str | int | float | list | dict)
+    return value if plain else str(value)
+
+
+def find_id(files: list[Path], identity: str) -> list[str]:
+    """Where an id stands, ``FILE: row N``, for the message that names both places."""
+    return [
+        f"{path}: row {number}"
+        for path in files
+        for number, row in rows(path)
+        if str(row.get("id") or f"{path.name}:{number}") == identity
+    ]
 
 
 def table_kind(path: Path) -> str | None:
@@ -148,5 +164,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
         with pq.ParquetFile(path) as table:
             batches = table.iter_batches(batch_size=1024)
             yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
+    except OverflowError as error:
+        raise DataError(
+            f"{path}: holds a value that Python cannot ({error}); drop that column or its odd rows first"
+        ) from None
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a sound parquet file ({str(error).splitlines()[0]})") from None

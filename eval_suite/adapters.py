@@ -14,25 +14,33 @@ from typing import Any
 
 import numpy as np
 
+from eval_suite.buckets import encode_in_buckets, own_method
 from eval_suite.errors import EvalError, did_you_mean
 from eval_suite.vectors import checked
 
-_BATCH = 64  # fixed: the shape of a batch moves the last bit of a float, and that moves a probe's digits
 _SAMPLE = [".", "A good film .", "return x[0] if x else None", "Sort the list; then reverse it. " * 20]
 
 
 class SentenceTransformerEncoder:
     """A sentence-transformers model behind the Encoder protocol.
 
-    Side "x" is the model's `encode_query`, "y" its `encode_document`. Symmetric tasks use a third side,
-    "plain": the model's own `encode`, as mteb does for classification and similarity, so that a model
+    Side "x" is what the model's `encode_query` does, "y" its `encode_document`. Symmetric tasks use a third
+    side, "plain": the model's own `encode`, as mteb does for classification and similarity, so that a model
     with a query prompt is not scored with it where there is no query.
+    max_length: the most tokens it reads, the special ones included; None where its tokenizer sets no limit.
+    fast: batches of equal length (`buckets`) in place of the model's own method. The vectors are equal to 1e-5, but a
+    probe that stops before its optimum can tell: TREC of all-MiniLM-L6-v2 is 89.8 with them and 90.0, the official
+    engine's figure, with the model's own. So it is another encoder, with another fingerprint.
     """
 
     symmetric_side = "plain"
 
-    def __init__(self, model: Any, name: str) -> None:
-        self.model, self.name, self.fingerprint = model, name, _model_hash(model)
+    def __init__(self, model: Any, name: str, fast: bool = False) -> None:
+        self.model, self.name, self.fast = model, name, fast
+        self.fingerprint = _model_hash(model)
+        if fast:
+            self.fingerprint = hashlib.sha256(f"equal lengths {self.fingerprint}".encode()).hexdigest()
+        self.max_length: int | None = model.max_seq_length
         pooling = [getattr(module, "pooling_mode", None) for module in model]
         known = {
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -40,14 +48,21 @@ class SentenceTransformerEncoder:
             "pooling": next((str(mode) for mode in pooling if mode), None),
         }
         self.facts = {key: value for key, value in known.items() if value is not None}
-        self._by_side = {"x": model.encode_query, "y": model.encode_document, "plain": model.encode}
 
     def encode(self, texts: list[str], side: str) -> np.ndarray:
         """float32 (len(texts), d), under whatever precision the model was saved in."""
-        encode = self._by_side[side]
-        vectors = encode(texts, batch_size=_BATCH, show_progress_bar=False, convert_to_tensor=True)
-        array: np.ndarray = vectors.float().cpu().numpy()
-        return array
+        return (encode_in_buckets if self.fast else own_method)(self.model, texts, side)
+
+    def token_count(self, texts: list[str]) -> list[int]:
+        """How many tokens the texts have before anything is cut, the special ones included."""
+        tokenizer = self.model.tokenizer
+        return [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
+
+
+def load_fast_sentence_transformer(rest: str) -> SentenceTransformerEncoder:
+    """`st-fast:` encoders: as `st:`, quicker, and equal to 1e-5 but not to the last bit."""
+    slow = load_sentence_transformer(rest)
+    return SentenceTransformerEncoder(slow.model, slow.name.replace("st:", "st-fast:", 1), fast=True)
 
 
 def load_sentence_transformer(rest: str) -> SentenceTransformerEncoder:

@@ -46,6 +46,21 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
         "--workers", type=int, metavar="N", help="processes for the probe; default: one per core"
     )
     run.add_argument(
+        "--kfold", type=int, default=10, metavar="K", help="folds of the probe; default: %(default)s"
+    )
+    run.add_argument(
+        "--probe",
+        default="exact",
+        choices=("exact", "fast"),
+        help="exact: SentEval's digits; fast: another protocol, solved to the optimum",
+    )
+    run.add_argument(
+        "--features",
+        default="raw",
+        choices=("raw", "unit", "standard"),
+        help="what the probe sees; raw is SentEval's",
+    )
+    run.add_argument(
         "--cache", type=Path, metavar="DIR", help="where vectors are kept; default: `.vectors` in --out"
     )
     run.add_argument("--no-cache", action="store_true", help="keep no vectors")
@@ -69,7 +84,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
     listing.set_defaults(func=list_command)
     add_compare(verbs)
     fetch = verbs.add_parser("fetch", help="download the data of a suite and check it")
-    fetch.add_argument("suite", help="senteval")
+    fetch.add_argument("suite", help="senteval, sst2 (its whole sentences) or sts")
     fetch.add_argument("--to", required=True, type=Path, metavar="DIR", help="`downstream` is made in here")
     fetch.set_defaults(func=fetch_command)
     mteb = verbs.add_parser("mteb", help="run mteb's own tasks, results in mteb's layout")
@@ -107,7 +122,16 @@ def run_command(args: argparse.Namespace) -> int:
     check_writable(args.out)
     if not args.no_cache and not args.work:
         encoder = CachedEncoder(encoder, args.cache or args.out / ".vectors")
-    options = Options(workers=args.workers, progress=True, work=args.work, index=args.index, trec=args.trec)
+    options = Options(
+        workers=args.workers,
+        progress=True,
+        kfold=args.kfold,
+        probe=args.probe,
+        features=args.features,
+        work=args.work,
+        index=args.index,
+        trec=args.trec,
+    )
     results = [_run_one(encoder, task, hashes[task.name], options, args) for task in tasks]
     print(f"{encoder.name}  {encoder.fingerprint[:12]}, scores in %")
     print(table(results))

@@ -167,13 +167,9 @@ def table(found: Comparison) -> str:
     head = f"{'task':<{width}}  {'metric':<11}{'A':>7}{'B':>7}{'A - B':>8}   {f'{100 * found.level:g} % interval':<18}{'p':>8}{'Holm':>8}  A's    test"
     lines = [f"A: {found.a}", f"B: {found.b}", "", head, *(_line(row, width) for row in found.tasks), ""]
     lines.append(_summary(found))
-    for title, items in [
-        ("not comparable", found.refused),
-        ("not tested", found.untested),
-        ("missing", found.missing),
-    ]:
-        for task, why in items.items():
-            lines.append(f"{title}: {task}: {why if isinstance(why, str) else '; '.join(why)}")
+    lines += [f"not comparable: {task}: {'; '.join(fields)}" for task, fields in found.refused.items()]
+    lines += [f"not tested: {task}: {why}" for task, why in found.untested.items()]
+    lines += [f"missing: {task}: {why}" for task, why in found.missing.items()]
     return "\n".join(lines)
 
 

@@ -61,7 +61,7 @@ def resampled_correlations(
     names, sizes = np.unique(label, return_counts=True)
     weights = sizes / sizes.sum() if weighted else np.full(len(names), 1 / len(names))
     parts = [_draws(matrix[:, label == s], target[label == s], kind, rng, resamples) for s in names]
-    total: np.ndarray = sum(w * part for w, part in zip(weights, parts, strict=True))  # type: ignore[assignment]
+    total: np.ndarray = sum(w * part for w, part in zip(weights, parts, strict=True))
     return total
 
 

@@ -68,7 +68,7 @@ def tie_rate(scores: np.ndarray) -> float:
 def truncated_share(encoder: Any, texts: Sequence[str]) -> float | None:
     """The share of texts with more tokens than the encoder reads, 0..1; None where the encoder cannot tell.
 
-    An encoder that can has `token_count(texts) -> integers`, uncut and without special tokens, and
+    An encoder that can has `token_count(texts) -> integers`, uncut and with the special ones, and
     `max_length`, the most it reads (None for no limit). Of more than 20,000 texts every so manyth is counted.
     """
     count, limit = getattr(encoder, "token_count", None), getattr(encoder, "max_length", None)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from eval_suite.adapters import load_callable, load_sentence_transformer
+from eval_suite.adapters import load_callable, load_fast_sentence_transformer, load_sentence_transformer
 from eval_suite.bm25 import BM25Encoder
 from eval_suite.errors import EvalError, did_you_mean
 from eval_suite.untrained import load_random
@@ -69,6 +69,7 @@ def _loaders() -> dict[str, Callable[[], Callable[[str], Any]]]:
     """Scheme -> a function that imports its loader; those of this package work without an installation too."""
     built_in: dict[str, Callable[[], Callable[[str], Any]]] = {
         "st": lambda: load_sentence_transformer,
+        "st-fast": lambda: load_fast_sentence_transformer,
         "py": lambda: load_callable,
         "random": lambda: load_random,
     }

@@ -59,8 +59,10 @@ def sample_of(result: Result, metric: str | None = None) -> Sample | None:
         found = Sample(metric, np.array(records["cosine"]), np.array(records["gold"]))
         fits = len(found.values) == len(records["gold"]) and abs(100 * _value(found) - score) <= 0.1
     elif records.get(metric):
-        found = Sample("mean", np.array(records[metric], dtype=np.float64))
-        fits = abs(100 * _value(found) - score) <= 0.1 + 100 / len(found.values)
+        values = np.array(records[metric], dtype=np.float64)
+        values = values / 100 if values.max() > 1 else values  # some tasks keep per cents
+        found = Sample("mean", values)
+        fits = abs(100 * _value(found) - score) <= 0.1 + 100 / len(values)
     else:
         return None
     return found if fits else None

@@ -175,10 +175,7 @@ class _Problem:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The Hessian times v."""
         s = self._outputs(*v)  # (n, b, k)
-        if self.k == 1:
-            d = p * (1 - p) * s
-        else:
-            d = p * (s - (p * s).sum(axis=2, keepdims=True))
+        d = p * (1 - p) * s if self.k == 1 else p * (s - (p * s).sum(axis=2, keepdims=True))
         d = (d * self.mask).reshape(len(p), -1)
         return np.float32(c) * (self.shared.rows.T @ d) + v[0], np.float32(c) * d.sum(axis=0)
 

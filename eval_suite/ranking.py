@@ -10,11 +10,13 @@ from eval_suite.errors import EvalError
 
 TIES = "expected"  # every order of documents with equal scores is as likely
 _PAIRS_AT_ONCE = 8192
+_QUERIES_AT_ONCE = 512
+_TABLE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Judgements:
-    """Who is relevant to whom. query, row: int64 (pairs,); gain: (pairs,), relevant where it is above 0.
+    """Who is relevant to whom, each pair once. query, row: int64 (pairs,); gain: (pairs,), relevant where above 0.
 
     queries: how many there are, those without a pair included. row: of the document in the corpus or run,
     -1 for a judged document that is not there: it cannot be found, and still counts in recall and ideal gain.
@@ -45,14 +47,18 @@ def places_in_run(
     the lowest first; without it equal scores stay level. With the order of the documents' ids falling this is
     the rule of trec_eval.
     """
-    scores = np.where(rows < 0, -np.inf, scores)
-    found, column = _columns(rows, judged)
-    own = scores[judged.query, column]
-    above, level = _above_and_level(np.sort(scores, axis=1), judged.query, own)
-    if order is not None:
-        above += _ahead(scores, order, judged.query, column, np.flatnonzero(level > 1))
-        level = np.ones_like(level)
-    return Places(judged, above, np.where(found, level, 0))
+    above, level = np.zeros(len(judged.row), np.int64), np.zeros(len(judged.row), np.int64)
+    for start in range(
+        0, len(rows), _QUERIES_AT_ONCE
+    ):  # so that what is sorted stays in the processor's cache
+        part = slice(start, start + _QUERIES_AT_ONCE)
+        pairs = np.flatnonzero((judged.query >= start) & (judged.query < start + _QUERIES_AT_ONCE))
+        some = Judgements(judged.query[pairs] - start, judged.row[pairs], judged.gain[pairs], len(rows[part]))
+        of_part = None if order is None else order[part]
+        above[pairs], level[pairs] = _places(
+            np.where(rows[part] < 0, -np.inf, scores[part]), rows[part], some, of_part
+        )
+    return Places(judged, above, level)
 
 
 def places_of_scores(scores: np.ndarray, beyond: np.ndarray, own: np.ndarray, judged: Judgements) -> Places:
@@ -131,32 +137,63 @@ def tie_rate(scores: np.ndarray, k: int) -> float:
     return float(equal.any(1).mean())
 
 
+def _places(
+    scores: np.ndarray, rows: np.ndarray, judged: Judgements, order: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """above and level of some queries' pairs, see `Places`."""
+    found, column = _columns(rows, judged)
+    above, level = _above_and_level(np.sort(scores, axis=1), judged.query, scores[judged.query, column])
+    if order is not None:
+        above += _ahead(scores, order, judged.query, column, np.flatnonzero(level > 1))
+        level = np.ones_like(level)
+    return above, np.where(found, level, 0)
+
+
 def _columns(rows: np.ndarray, judged: Judgements) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each judged document is in its query's run, and in which column (0 where not): (pairs,) each."""
-    k = rows.shape[1]
-    packed = np.sort(rows.astype(np.int64) * k + np.arange(k), axis=1)  # (queries, k), by row
-    at = np.minimum(_bisect(packed, judged.query, judged.row * k), k - 1)
-    row, column = np.divmod(packed[judged.query, at], k)
-    found = (row == judged.row) & (judged.row >= 0)
-    return found, np.where(found, column, 0)
+    """Whether each judged document is in its query's run, and in which column (0 where not): (pairs,) each.
+
+    A table of bits throws out nearly all places of the run at once; the few that are left are looked up.
+    """
+    found, column = np.zeros(len(judged.row), bool), np.zeros(len(judged.row), np.int64)
+    there = np.flatnonzero(judged.row >= 0)
+    if not len(there):
+        return found, column
+    span = int(judged.row.max()) + 1
+    key = judged.query[there] * span + judged.row[there]
+    by_key = np.argsort(key)
+    key, there = key[by_key], there[by_key]
+    table = np.zeros(_TABLE, bool)
+    table[key & (_TABLE - 1)] = True
+    run = rows + np.arange(len(rows))[:, None] * span  # (queries, k)
+    query, at = np.nonzero(table[run & (_TABLE - 1)] & (rows >= 0) & (rows < span))
+    place = np.minimum(np.searchsorted(key, run[query, at]), len(key) - 1)
+    right = key[place] == run[query, at]
+    found[there[place[right]]], column[there[place[right]]] = True, at[right]
+    return found, column
 
 
 def _above_and_level(rising: np.ndarray, query: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many scores of the query's are more than `own`, and how many equal it. rising: (queries, k)."""
+    k = rising.shape[1]
     left = _bisect(rising, query, own)
-    right = _bisect(rising, query, own, after=True)
-    return rising.shape[1] - right, right - left
+    right = left + ((left < k) & (rising[query, np.minimum(left, k - 1)] == own))
+    more = np.flatnonzero((right > left) & (right < k) & (rising[query, np.minimum(right, k - 1)] == own))
+    right[more] = _bisect(rising, query[more], own[more], after=True)
+    return k - right, right - left
 
 
 def _bisect(rising: np.ndarray, query: np.ndarray, value: np.ndarray, *, after: bool = False) -> np.ndarray:
     """Where in its query's row each value belongs, in front of its equals or after them: (pairs,)."""
-    low, high = np.zeros(len(query), np.int64), np.full(len(query), rising.shape[1])
-    while (open_ := low < high).any():
-        middle = np.minimum((low + high) // 2, rising.shape[1] - 1)
-        there = rising[query, middle]
-        further = open_ & ((there <= value) if after else (there < value))
-        low, high = np.where(further, middle + 1, low), np.where(open_ & ~further, middle, high)
-    return low
+    k = rising.shape[1]
+    flat, base = np.ascontiguousarray(rising).ravel(), query * k - 1
+    place, step = np.zeros(len(query), np.int64), 1 << (k.bit_length() - 1)
+    while step:
+        there = flat.take(base + np.minimum(place + step, k))  # the last of those that would be passed
+        passed = (there <= value) if after else (there < value)
+        passed &= place + step <= k
+        place += step * passed
+        step >>= 1
+    return place
 
 
 def _ahead(

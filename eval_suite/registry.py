@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from eval_suite.errors import EvalError, did_you_mean
 from eval_suite.task import Task
 from eval_suite.tasks.beir import PREFIX, folder_task
+from eval_suite.tasks.own import ENDINGS, task_of_file
 
 _GROUP = "eval_suite.tasks"  # entry points: NAME -> a function that returns {name: Task}; NAME is a group's name too
 # group of tasks -> the module whose TASKS hold them
 _FAMILIES = {
     "senteval": "eval_suite.tasks.linear_probe",
+    "sst2": "eval_suite.tasks.sst2",
+    "sts": "eval_suite.tasks.sts",
+    "sts-original": "eval_suite.tasks.sts_original",
     "beir": "eval_suite.tasks.beir",
     "large-search": "eval_suite.tasks.large_search",
     "small-search": "eval_suite.tasks.smart",
@@ -28,7 +33,9 @@ def groups() -> dict[str, list[str]]:
 
 
 def find_task(name: str) -> Task:
-    """The task of that name, or of a folder, `beir:FOLDER`; raises EvalError with the nearest name."""
+    """The task of that name, of a folder (`beir:FOLDER`), or of a YAML file; raises EvalError with the nearest name."""
+    if name.endswith(ENDINGS):
+        return task_of_file(Path(name))
     if name.startswith(PREFIX):
         return folder_task(name)
     known = {key: task for tasks in _tables().values() for key, task in tasks.items()}

@@ -43,6 +43,8 @@ def build_config(
         config = hub.load(
             "backbone", backbone, revision, AutoConfig.from_pretrained, trust_remote_code=trust_remote_code
         )
+        if revision is None:
+            _note_commit(backbone, getattr(config, "_commit_hash", None))
         if overlay.pop("model_type", config.model_type) != config.model_type:
             raise ConfigError(
                 f"config.model_type: {backbone!r} is a {config.model_type}; write that, or nothing"
@@ -63,6 +65,15 @@ def build_config(
         )
     config.use_cache = False  # a cache of keys is for generating
     return config
+
+
+def _note_commit(backbone: str, commit: str | None) -> None:
+    """Say which commit of the hub's repository an unpinned name has led to, so that it can be pinned."""
+    if commit is None:  # a folder
+        return
+    from lightning_cpt.console import say  # lightning takes seconds to import
+
+    say(f"{backbone} is unpinned and today {commit}; `revision: {commit}` gets the same again")
 
 
 def _config_from_values(values: dict[str, Any], vocabulary: int, pad_id: int) -> Any:

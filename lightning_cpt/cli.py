@@ -35,9 +35,21 @@ VERBS = {
         "measure whether a recipe's gradient on several ranks is the full batch's",
     ),
     "data": (DATA, "what a recipe will do with its data: passes, balance, the ids of each batch"),
+    "export": (
+        "lightning_cpt.export.cli",
+        "write a checkpoint for sentence-transformers, transformers or ONNX",
+    ),
+    "embed": (
+        "lightning_cpt.embed.cli",
+        "turn any number of texts into vectors, on any number of GPUs, resumable",
+    ),
     "eval": (
         "lightning_cpt.evaluate",
         "score any encoder on public tasks; compare, and check for contamination",
+    ),
+    "leaderboard": (
+        "eval_suite.leaderboard.cli",
+        "one page and one markdown table: our results beside the published ones",
     ),
     "search": ("lightning_cpt.search.cli", "find texts, or functions of a source tree, by a sentence"),
     "serve": ("lightning_cpt.serve.cli", "answer OpenAI's embeddings requests with an encoder"),

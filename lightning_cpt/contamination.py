@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,18 @@ class Rescored:
 
 
 def overlap(shards: Path, examples: Mapping[str, Sequence[Example]], rules: NgramRules) -> Contamination:
-    """Look for the examples' texts in the training split of a folder of shards; two passes over it.
+    """Look for the examples' texts in the training split of a folder of shards, in one pass over it.
 
     Raises:
         DataError: no training shards there, or no text long enough to look for.
     """
     corpus = Corpus(shards, splits=("train",))
     texts = ((task, text) for task, rows in examples.items() for row in rows for text in row)
-    with tqdm(total=2 * corpus.count, unit=" pairs", desc="searching") as bar:
-        return decontaminate(corpus, texts, rules, Report(), bar.update)
+    with (
+        TemporaryDirectory() as spill,
+        tqdm(total=corpus.count, unit=" pairs", desc="searching") as bar,
+    ):
+        return decontaminate(corpus, texts, rules, Report(), Path(spill), bar.update)
 
 
 def touched(found: Contamination, task: str, examples: Sequence[Example]) -> np.ndarray:

@@ -256,14 +256,15 @@ class CptCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Find what is wrong while there is one process: each further one would report it again."""
-        self.datamodule.check(self.verb, self.trainer.world_size)
+        self.datamodule.check(self.verb, self.trainer.world_size, self.model.encoder.tokenization)
         if self.verb == "fit":
             self._check_end()
             check_precision(self.trainer.precision)
             weights = sum(p.numel() for p in self.model.parameters())
             plan = self.datamodule.plan()
+            count = "an unknown number of" if plan.data.streams else plan.data.count
             say(
-                f"{weights / 1e6:.1f} M weights, {plan.data.count} training pairs, run folder {self.config[self.verb].run.folder}"
+                f"{weights / 1e6:.1f} M weights, {count} training pairs, run folder {self.config[self.verb].run.folder}"
             )
 
 

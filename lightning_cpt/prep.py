@@ -1,4 +1,4 @@
-"""`cpt prep`: data_prep's commands, and the one that needs eval_suite's texts too."""
+"""`cpt prep`: data_prep's commands, and those that need eval_suite's texts or a recipe's tokenizer too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep import cli
+from data_prep.tokenize import add_command
 
 
 def add_commands(subparsers: Any) -> None:
@@ -44,6 +45,8 @@ def add_commands(subparsers: Any) -> None:
         help="part of a text's n-grams that a pair must have, 8 at most (default: %(default)s)",
     )
     parser.set_defaults(func=decontaminate)
+    add_command(commands, tokenize)
+    cli.add_run(commands).set_defaults(func=run)
 
 
 def decontaminate(args: argparse.Namespace) -> int:
@@ -52,3 +55,25 @@ def decontaminate(args: argparse.Namespace) -> int:
     from eval_suite.texts import evaluation_texts
 
     return commands.decontaminate(args, evaluation_texts(args.data))
+
+
+def tokenize(args: argparse.Namespace) -> int:
+    """`cpt prep tokenize`: hand data_prep the tokenizer that a recipe or checkpoint stands for."""
+    from data_prep.tokenize import tokenize
+    from lightning_cpt.find_tokenizer import serialised_tokenizer
+
+    return tokenize(args, serialised_tokenizer(args.tokenizer))
+
+
+def run(args: argparse.Namespace) -> int:
+    """`cpt prep run`: hand eval_suite's texts to a pipeline that takes them out."""
+    from data_prep.pipeline import run
+    from data_prep.pipeline.config import read_pipe
+
+    pipe = read_pipe(args.pipe)
+    texts = None
+    if pipe.evaluation:
+        from eval_suite.texts import evaluation_texts
+
+        texts = evaluation_texts(Path(pipe.evaluation))
+    return run.run(args, pipe, texts)

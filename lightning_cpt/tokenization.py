@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import xxhash
 from tokenizers import Tokenizer
 
+from data_prep.token_ids import rows_needed, set_up, text_ids, tokenizer_hash
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.hub import load_tokenizer
 from lightning_cpt.ragged import Ragged
@@ -64,9 +67,7 @@ class PairTokenizer:
         max_length: dict[str, int],
         drop_repeats: bool,
     ) -> None:
-        fast.no_truncation()
-        fast.no_padding()
-        fast.encode_special_tokens = True  # "</y>" inside a text is text, not a delimiter
+        set_up(fast)
         self._fast = fast
         self.pad_id = pad_id
         self.delimiters = delimiters
@@ -80,17 +81,41 @@ class PairTokenizer:
                 )
         self._ends = {side: _delimiter_ids(fast, side, delimiters) for side in SIDES}
 
-    def __call__(self, texts: Sequence[str], side: Side) -> Ragged:
+    def __call__(self, texts: Sequence[str | np.ndarray], side: Side) -> Ragged:
         """Token ids of ``texts``, delimiters included, in order.
 
+        Args:
+            texts: Strings; in the place of any of them may stand its ids, as pre-tokenised shards have them.
+
         Raises:
-            ConfigError: unknown side, or something that is not a string among the texts.
+            ConfigError: unknown side, or something that is neither a string nor ids among the texts.
         """
+        return self.encode(texts, side)[0]
+
+    def encode(self, texts: Sequence[str | np.ndarray], side: Side) -> tuple[Ragged, torch.Tensor]:
+        """As a call gives them, and which of the texts lost tokens to truncation, bool ``(n,)``."""
         if side not in SIDES:
             raise ConfigError(f"side: {side!r} is none of 'x', 'y'")
         start, end = self._ends[side]
         room = self.max_length[side] - 2
-        return Ragged.from_lists([[start, *ids[:room], end] for ids in self.text_ids(texts)])
+        given = [text for text in texts if isinstance(text, np.ndarray)]
+        if len(given) == len(texts) > 0 and not self.drop_repeats:
+            return _between(start, given, end, room), _longer(given, room)
+        found = self._ids(texts)
+        return Ragged.from_lists([[start, *ids[:room], end] for ids in found]), _longer(found, room)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids as far as the vocabulary gives it back, delimiters included."""
+        return str(self._fast.decode(list(ids), skip_special_tokens=False))
+
+    def _ids(self, texts: Sequence[str | np.ndarray]) -> list[list[int]]:
+        """Ids of texts, or of what is ids already, repeats dropped where that is set."""
+        if not any(isinstance(text, np.ndarray) for text in texts):
+            return self.text_ids(texts)  # type: ignore[arg-type]
+        made = iter(self.text_ids([text for text in texts if not isinstance(text, np.ndarray)]))
+        return [
+            self._dropped(text.tolist()) if isinstance(text, np.ndarray) else next(made) for text in texts
+        ]
 
     def text_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of ``texts`` alone: no delimiters, no truncation; repeats dropped where that is set.
@@ -101,14 +126,19 @@ class PairTokenizer:
         _check_texts(texts)
         if torch.utils.data.get_worker_info() is not None:
             os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers themselves are the parallelism
-        encoded = self._fast.encode_batch_fast(list(texts), add_special_tokens=False)
-        if self.drop_repeats:
-            return [list(dict.fromkeys(e.ids)) for e in encoded]
-        return [e.ids for e in encoded]
+        return [self._dropped(ids) for ids in text_ids(self._fast, texts)]
+
+    def _dropped(self, ids: list[int]) -> list[int]:
+        return list(dict.fromkeys(ids)) if self.drop_repeats else ids
 
     def __len__(self) -> int:
         """Rows an embedding table needs: the highest token id + 1."""
-        return max(self._fast.get_vocab(with_added_tokens=True).values()) + 1
+        return rows_needed(self._fast)
+
+    @cached_property
+    def text_hash(self) -> str:
+        """Hash of what decides a text's ids, and of nothing else: what pre-tokenised shards name their tokenizer by."""
+        return tokenizer_hash(self._fast.to_str())
 
     @property
     def fingerprint(self) -> str:
@@ -136,6 +166,19 @@ class PairTokenizer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_dict, (self.to_dict(),)  # to worker processes
+
+
+def _longer(ids: Sequence[Sequence[int] | np.ndarray], room: int) -> torch.Tensor:
+    return torch.tensor([len(one) > room for one in ids], dtype=torch.bool)
+
+
+def _between(start: int, ids: Sequence[np.ndarray], end: int, room: int) -> Ragged:
+    """Ids that are there already between their delimiters, without a look at each of them."""
+    first, last = (np.array([token], ids[0].dtype) for token in (start, end))
+    kept = [one[:room] for one in ids]
+    parts = [part for one in kept for part in (first, one, last)]
+    lengths = np.fromiter((len(one) + 2 for one in kept), np.int64, len(kept))
+    return Ragged(torch.from_numpy(np.concatenate(parts).astype(np.int64)), torch.from_numpy(lengths))
 
 
 def _choose(

@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -20,9 +21,11 @@ from data_prep.code.languages import LANGUAGES, choose
 from data_prep.code.licence import stated_licence
 from data_prep.code.mined import TOO_SLOW, Mined, pair_reason
 from data_prep.code.sources import SourceFile, find_sources, skip_reason
+from data_prep.errors import DataError
 from data_prep.filters import CodeRules
 from data_prep.pairs import Pair
 from data_prep.report import Report
+from data_prep.spool import KILLED
 
 _GENERATED = re.compile(
     rb"auto(matically)?[- ]?generated|@generated|do not edit|generated (by|from|with) [\w./`'-]+\.\w",
@@ -32,7 +35,8 @@ _GENERATED_FILE = "generated file"
 _FILES_PER_TASK = 64
 _TASKS_AHEAD = 4
 
-_Work = Callable[[list[Any]], list[Mined]]
+Work = SourceFile | Path  # a file of a tree or a repository, or a corpus of rows
+_Each = Callable[[list[Any]], list[Mined]]
 
 
 def mine(
@@ -64,17 +68,42 @@ def mine(
         DataError: a root is missing or holds no source file; a grammar is not installed; a row is broken.
     """
     report = report if report is not None else Report()
-    rules, chosen = rules or CodeRules(), choose(languages)
+    work = find_work(roots, languages)
+    on_found(len(work))
+    yield from mine_work(
+        work, languages=languages, rules=rules, processes=processes, report=report, on_file=on_file
+    )
+
+
+def find_work(roots: list[Path], languages: Collection[str] | None = None) -> list[Work]:
+    """The source files under ``roots`` in the order of their names, then CodeSearchNet's files as they are given.
+
+    Raises:
+        DataError: as :func:`mine`.
+    """
     corpora = [Path(root) for root in roots if codesearchnet.is_corpus(root)]
-    found = _find([Path(root) for root in roots if not codesearchnet.is_corpus(root)], chosen, languages)
-    on_found(len(found) + len(corpora))
+    trees = [Path(root) for root in roots if not codesearchnet.is_corpus(root)]
+    return [*_find(trees, choose(languages), languages), *corpora]
+
+
+def mine_work(
+    work: list[Work],
+    *,
+    languages: Collection[str] | None,
+    rules: CodeRules | None,
+    processes: int,
+    report: Report,
+    on_file: Callable[[], object] = lambda: None,
+) -> Iterator[Pair]:
+    """Yield the pairs of what :func:`find_work` found, or of a part of it; the arguments are those of :func:`mine`."""
+    rules, names = rules or CodeRules(), [language.name for language in choose(languages)]
+    found = [one for one in work if isinstance(one, SourceFile)]
     sources = [source for source in found if _is_wanted(source, report, on_file)]
     with _workers(processes) as run:
         for mined in run(partial(_each, mine_file, rules), _batches(sources, _FILES_PER_TASK)):
             yield from _account(mined, report)
             on_file()
-        names = [language.name for language in chosen]
-        for corpus in corpora:
+        for corpus in (one for one in work if isinstance(one, Path)):
             rows = _batches(codesearchnet.read_rows(corpus), _FILES_PER_TASK)
             for mined in run(partial(_each, partial(codesearchnet.mine_row, names), rules), rows):
                 yield from _account(mined, report)
@@ -115,23 +144,26 @@ def _each(work: Callable[[Any, CodeRules], Mined], rules: CodeRules, batch: list
 
 
 @contextmanager
-def _workers(processes: int) -> Iterator[Callable[[_Work, Iterator[list[Any]]], Iterator[Mined]]]:
+def _workers(processes: int) -> Iterator[Callable[[_Each, Iterator[list[Any]]], Iterator[Mined]]]:
     """A function that does work on batches, in their order; few of them wait at a time, however many there are."""
     if processes == 1:
         yield lambda work, batches: (mined for batch in batches for mined in work(batch))
         return
     with ProcessPoolExecutor(processes) as pool:
 
-        def run(work: _Work, batches: Iterator[list[Any]]) -> Iterator[Mined]:
+        def run(work: _Each, batches: Iterator[list[Any]]) -> Iterator[Mined]:
             waiting: deque[Future[list[Mined]]] = deque()
             for batch in batches:
                 waiting.append(pool.submit(work, batch))
                 if len(waiting) == processes * _TASKS_AHEAD:
                     yield from waiting.popleft().result()
-            for future in waiting:
-                yield from future.result()
+            while waiting:
+                yield from waiting.popleft().result()
 
-        yield run
+        try:
+            yield run
+        except BrokenProcessPool:
+            raise DataError(KILLED) from None
 
 
 def mine_file(source: SourceFile, rules: CodeRules) -> Mined:

@@ -96,14 +96,16 @@ def find_sources(roots: list[Path], languages: list[Language] | None = None) -> 
     found: dict[tuple[Path, str], SourceFile] = {}
     for root in roots:
         revision = git.at_revision(root)
-        files = _in_git(*revision, suffixes) if revision else _under(root.resolve(), suffixes)
+        here = Path(os.path.abspath(root))  # a link keeps its own name
+        files = _in_git(*revision, suffixes) if revision else _under(here, suffixes)
         if not files:
             there = revision or root.exists()
             raise DataError(
                 f"{root}: no {', '.join(suffixes)} files" if there else f"{root}: no such file or folder"
             )
+        real = root.resolve()
         for file in files:
-            key = (file.path, file.blob and file.name)
+            key = (file.path if file.blob else real / file.path.relative_to(here), file.blob and file.name)
             known = found.setdefault(key, file)
             found[key] = max(known, file, key=lambda one: len(one.name))
     return sorted(found.values())

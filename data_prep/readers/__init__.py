@@ -44,6 +44,9 @@ def read(source: Source, rules: ReadRules, report: Report) -> Iterator[Document]
     except UnicodeEncodeError:
         report.lose("file name not UTF-8", source.name)
         return
+    if source.path.exists() and not source.path.is_file():  # to open a pipe is to wait for its writer
+        report.lose("no plain file", source.name)
+        return
     count = 0
     try:
         for document in READERS[source.kind](source, rules, report):

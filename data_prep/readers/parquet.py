@@ -58,9 +58,23 @@ def _columns(schema: Any, source: Source, rules: ReadRules) -> list[str]:
 
 
 def _rows(batch: Any) -> Iterator[Any]:
-    """The batch's rows; None for one whose text is no UTF-8, which parquet files do not promise."""
+    """The batch's rows; None for one whose text is no UTF-8, which parquet files do not promise.
+
+    A value that Python cannot hold, such as a date of the year 12000, is left out.
+    """
     for index in range(batch.num_rows):
         try:
-            yield {name: batch.column(name)[index].as_py() for name in batch.schema.names}
+            yield dict(_values(batch, index))
         except UnicodeDecodeError:
             yield None
+
+
+def _values(batch: Any, index: int) -> Iterator[tuple[str, Any]]:
+    for name in batch.schema.names:
+        try:
+            value = batch.column(name)[index].as_py()
+        except UnicodeDecodeError:
+            raise
+        except (OverflowError, ValueError):
+            continue
+        yield name, value

@@ -15,19 +15,31 @@ from data_prep.report import Report
 # Nobody writes a document of this length: a longer file is a corpus, and is read in parts.
 PART_CHARS = 32_000_000
 _LINE_CHARS = 1 << 20
-_ENCODINGS = ("utf-8-sig", "cp1252")
+_ENCODING = "utf-8-sig"
+# How bytes that are no UTF-8 are read, one by one: a file of cp1252 comes out whole, and so does one of UTF-8
+# into which somebody pasted a line of it.
+_BYTES_AS_CP1252 = "cpt-cp1252"
+
+
+def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("cp1252"), error.end
+
+
+codecs.register_error(_BYTES_AS_CP1252, _as_cp1252)
 
 
 def read(source: Source, rules: ReadRules, report: Report) -> Iterator[Document]:
     """Yield the file as one document, a WikiText file by articles, a very long one in numbered parts."""
-    encoding = _encoding(source)
-    if encoding is None:
+    errors = _errors(source)
+    if errors is None:
         report.lose("file neither UTF-8 nor cp1252", source.name)
         return
     report.kept["files read"] += 1
-    if encoding == "cp1252":
-        report.kept["files read as cp1252, not being UTF-8"] += 1
-    text = _lines(source, encoding, report)
+    if errors == _BYTES_AS_CP1252:
+        report.kept["files read as cp1252 where they are no UTF-8"] += 1
+    text = _lines(source, errors, report)
     head = []
     for line in text:
         head.append(line)
@@ -40,9 +52,9 @@ def read(source: Source, rules: ReadRules, report: Report) -> Iterator[Document]
         yield from _parts(source, text, report)
 
 
-def _encoding(source: Source) -> str | None:
-    """The first encoding that fits every byte; what comes after damage is not looked at."""
-    fitting = {name: codecs.getincrementaldecoder(name)() for name in _ENCODINGS}
+def _errors(source: Source) -> str | None:
+    """How bytes that are no UTF-8 are to be read; None: not at all. What comes after damage is not looked at."""
+    fitting = {name: codecs.getincrementaldecoder(_ENCODING)(name) for name in ("strict", _BYTES_AS_CP1252)}
     with opened(source.path) as file:
         ended = False
         while fitting and not ended:
@@ -59,10 +71,10 @@ def _encoding(source: Source) -> str | None:
     return next(iter(fitting), None)
 
 
-def _lines(source: Source, encoding: str, report: Report) -> Iterator[str]:
+def _lines(source: Source, errors: str, report: Report) -> Iterator[str]:
     """The file's lines, as far as it is whole."""
     try:
-        with opened(source.path) as file, io.TextIOWrapper(file, encoding, newline=None) as text:
+        with opened(source.path) as file, io.TextIOWrapper(file, _ENCODING, errors, newline=None) as text:
             yield from iter(lambda: text.readline(_LINE_CHARS), "")
     except DAMAGE as error:
         report.lose(damage(error), source.name)

@@ -22,6 +22,7 @@ from data_prep.shards.index import (
     make_manifest,
     save_index,
     shard_entry,
+    text_rows,
     write_manifest,
 )
 from data_prep.shards.tar import Member, scan
@@ -76,7 +77,7 @@ def _index_shard(path: Path, layout: str) -> tuple[Index, int, str]:
                 seen.add(key)
             pairs = [_pair(file, key, members, str(path), layout) for key, members in chunk]
             start, stop = chunk[0][1][0].start, chunk[-1][1][-1].stop
-            builder.add(start, _slice(file, start, stop), pairs)
+            builder.add(start, _slice(file, start, stop), *text_rows(pairs))
         if not seen:
             raise DataError(f"{path}: holds no samples")
         file.seek(0)

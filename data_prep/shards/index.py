@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from data_prep.cache import NodeCache
 from data_prep.errors import DataError
 from data_prep.files import write_atomic
 from data_prep.pairs import Pair
+from data_prep.shards.tokens import TOKENS_FORMAT, TokenHead
 from data_prep.storage import Place, Storage, storage_of
 
 FORMAT = "cpt-shards-1"
 MANIFEST = "manifest.json"
 SEAL = "manifest_xxh64"
 QUARANTINE = "quarantine"
+TOKENS = "tokens"
 _KEYS = {"format", "source", "layout", "kind", "unit", "count", "shards", "fingerprint", QUARANTINE}
 # How the records lie in the tars: our chunks, or WebDataset's one member (two members) per pair.
 CHUNKED, JSON_MEMBERS, TEXT_MEMBERS = "chunks", "json", "x.txt+y.txt"
@@ -48,6 +51,7 @@ class Index:
         xxh64: uint64 (n_chunks,), hash of the chunk's data as it lies in the tar.
         lengths: uint32 (count, 2), of x and of y.
         hashes: uint64 (count, 3), of x, of y and of the document's name.
+        tokenizer: Hash of the tokenizer, where the records hold token ids.
     """
 
     offsets: np.ndarray
@@ -56,11 +60,15 @@ class Index:
     xxh64: np.ndarray
     lengths: np.ndarray
     hashes: np.ndarray
+    tokenizer: str = ""
 
     def to_bytes(self) -> bytes:
         """The .idx file: little-endian columns in msgpack under zstd."""
+        head = (
+            {"format": TOKENS_FORMAT, "tokenizer": self.tokenizer} if self.tokenizer else {"format": FORMAT}
+        )
         columns = {name: getattr(self, name).astype(kind).tobytes() for name, kind in _COLUMNS.items()}
-        return zstandard.ZstdCompressor(level=3).compress(msgpack.packb({"format": FORMAT, **columns}))
+        return zstandard.ZstdCompressor(level=3).compress(msgpack.packb({**head, **columns}))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Index:
@@ -69,31 +77,44 @@ class Index:
         columns = {name: np.frombuffer(obj[name], dtype=kind) for name, kind in _COLUMNS.items()}
         columns["lengths"] = columns["lengths"].reshape(-1, 2)
         columns["hashes"] = columns["hashes"].reshape(-1, 3)
-        return cls(**{name: array.astype(array.dtype.newbyteorder("=")) for name, array in columns.items()})
+        arrays = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in columns.items()}
+        return cls(**arrays, tokenizer=obj.get("tokenizer", ""))
 
 
 class IndexBuilder:
     """Gathers an :class:`Index` chunk by chunk."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, list[Any]] = {field.name: [] for field in fields(Index)}
+        self._rows: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
 
-    def add(self, offset: int, data: bytes, pairs: list[Pair]) -> None:
-        """Enter one chunk: where its data begins, the data, and the records in it."""
+    def add(self, offset: int, data: bytes, lengths: np.ndarray, hashes: np.ndarray) -> None:
+        """Enter one chunk: where its data begins, the data, lengths and hashes of the records in it."""
         row = self._rows
         row["offsets"].append(offset)
         row["sizes"].append(len(data))
-        row["counts"].append(len(pairs))
+        row["counts"].append(len(lengths))
         row["xxh64"].append(xxhash.xxh64_intdigest(data))
-        for pair in pairs:
-            row["lengths"].append((len(pair.x), len(pair.y)))
-            row["hashes"].append(
-                tuple(xxhash.xxh64_intdigest(text.encode()) for text in (pair.x, pair.y, pair.document))
-            )
+        row["lengths"].append(lengths)
+        row["hashes"].append(hashes)
 
-    def build(self) -> Index:
+    def build(self, tokenizer: str = "") -> Index:
         """The finished index."""
-        return Index(**{name: np.array(self._rows[name], dtype=kind[1:]) for name, kind in _COLUMNS.items()})
+        columns = {
+            name: np.concatenate(rows)
+            if name in ("lengths", "hashes")
+            else np.array(rows, _COLUMNS[name][1:])
+            for name, rows in self._rows.items()
+        }
+        return Index(**columns, tokenizer=tokenizer)
+
+
+def text_rows(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths in characters, uint32 ``(n, 2)``, and hashes, uint64 ``(n, 3)``, of pairs of texts."""
+    lengths = [(len(pair.x), len(pair.y)) for pair in pairs]
+    hashes = [
+        [xxhash.xxh64_intdigest(text.encode()) for text in (pair.x, pair.y, pair.document)] for pair in pairs
+    ]
+    return np.array(lengths, np.uint32).reshape(-1, 2), np.array(hashes, np.uint64).reshape(-1, 3)
 
 
 def save_index(path: Path, index: Index, size: int, xxh64: str) -> dict[str, Any]:
@@ -114,14 +135,22 @@ def shard_entry(name: str, index: Index, size: int, xxh64: str) -> dict[str, Any
     }
 
 
-def make_manifest(source: str, layout: str, shards: list[dict[str, Any]]) -> dict[str, Any]:
-    """The whole manifest, with its fingerprint."""
+def make_manifest(
+    source: str, layout: str, shards: list[dict[str, Any]], tokens: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The whole manifest, with its fingerprint.
+
+    Args:
+        tokens: What is known of the token ids in the records, where these are no texts.
+    """
+    kind = (
+        {"kind": "tokens", "unit": "tokens", TOKENS: tokens} if tokens else {"kind": "text", "unit": "chars"}
+    )
     return {
-        "format": FORMAT,
+        "format": TOKENS_FORMAT if tokens else FORMAT,
         "source": source,
         "layout": layout,
-        "kind": "text",
-        "unit": "chars",
+        **kind,
         "count": sum(shard["count"] for shard in shards),
         "shards": shards,
         "fingerprint": fingerprint(shards),
@@ -134,8 +163,22 @@ def fingerprint(shards: list[dict[str, Any]], quarantine: list[dict[str, Any]] |
     What is in quarantine is other data too; without any, the fingerprint is that of the shards alone.
     """
     lines = [f"{shard['name']} {shard['count']} {shard['xxh64']} {shard['idx_xxh64']}\n" for shard in shards]
-    lines += [f"quarantine {entry['shard']} {entry['chunk']}\n" for entry in quarantine or []]
-    return xxhash.xxh64_hexdigest("".join(lines).encode())
+    return xxhash.xxh64_hexdigest("".join([*lines, *_marks(quarantine)]).encode())
+
+
+def origin(manifest: dict[str, Any]) -> str:
+    """What the order of the records goes by: the fingerprint; of token ids that of the texts they were made from.
+
+    So a run on texts can go on with their token ids. What is in quarantine of the ids counts all the same.
+    """
+    if TOKENS not in manifest:
+        return str(manifest["fingerprint"])
+    made_from, marks = str(manifest[TOKENS]["origin"]), _marks(manifest.get(QUARANTINE))
+    return xxhash.xxh64_hexdigest("".join([made_from, "\n", *marks]).encode()) if marks else made_from
+
+
+def _marks(quarantine: list[dict[str, Any]] | None) -> list[str]:
+    return [f"quarantine {entry['shard']} {entry['chunk']}\n" for entry in quarantine or []]
 
 
 def with_quarantine(manifest: dict[str, Any], marks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -172,10 +215,11 @@ def load_manifest(place: Place) -> dict[str, Any]:
     if (
         isinstance(manifest, dict)
         and isinstance(manifest.get("format"), str)
-        and manifest["format"] != FORMAT
+        and manifest["format"] not in (FORMAT, TOKENS_FORMAT)
     ):
         raise DataError(
-            f"{path}: format {manifest['format']!r}, this version reads {FORMAT!r}; prepare the data again"
+            f"{path}: format {manifest['format']!r}, this version reads {FORMAT!r} and {TOKENS_FORMAT!r}; prepare the "
+            "data again"
         )
     try:
         sound = isinstance(manifest, dict) and _is_sound(manifest)
@@ -204,6 +248,8 @@ def _is_sound(manifest: dict[str, Any]) -> bool:
         and manifest["fingerprint"] == fingerprint(shards, quarantine)
         and manifest["count"] == sum(shard["count"] for shard in shards)
         and {"source", "layout", "kind", "unit"} <= manifest.keys()
+        and (manifest["format"] == TOKENS_FORMAT) == (TOKENS in manifest)
+        and (TOKENS not in manifest or TokenHead.of(manifest[TOKENS]) is not None)
         and len(chunks) == len(shards) > 0
         and all(re.fullmatch(r"[^/\\\0]+\.tar", name) for name in chunks)
         # Hashes name files of the node's cache.

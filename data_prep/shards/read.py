@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,10 +15,22 @@ from data_prep.cache import NodeCache, cache_from_environment
 from data_prep.errors import CorruptChunk, DataError
 from data_prep.shards.classic import classic_records, index_folder
 from data_prep.shards.files import check_files, check_ranges
-from data_prep.shards.index import CHUNKED, MANIFEST, QUARANTINE, Index, load_index, load_manifest
+from data_prep.shards.index import (
+    CHUNKED,
+    MANIFEST,
+    QUARANTINE,
+    TOKENS,
+    Index,
+    load_index,
+    load_manifest,
+    origin,
+)
+from data_prep.shards.packed import PackedRecords
 from data_prep.shards.staging import WRITING
+from data_prep.shards.tokens import TOKENIZER, TokenChunk, TokenHead
 from data_prep.split import SPLITS
 from data_prep.storage import Place, Storage, storage_of
+from data_prep.token_ids import tokenizer_hash
 
 
 class PairShards:
@@ -30,9 +42,12 @@ class PairShards:
         folder: Where it lies: a path, or an address without its credentials.
         source: The corpus' name.
         fingerprint: Hex; changes with the data, with its order and with what is in quarantine.
+        origin: What the order of training goes by: the fingerprint, of token ids that of the texts behind them.
         count: Number of records.
         unit: What ``lengths`` counts: "chars" or "tokens".
-        kind: What a record holds: "text".
+        kind: What a record holds: "text", or "tokens" (ids without delimiters, arrays in the place of texts).
+        tokens: Of token ids: their tokenizer and most ids of a text; else None.
+        cut: Of token ids: texts of which ids are missing.
         chunk_counts: int64 (n_chunks,).
         lengths: uint32 (count, 2), of x and y.
         hashes: uint64 (count, 3), xxh64 of x, of y and of the document's name.
@@ -49,9 +64,12 @@ class PairShards:
         self.manifest = manifest
         self.source: str = manifest["source"]
         self.fingerprint: str = manifest["fingerprint"]
+        self.origin = origin(manifest)
         self.unit: str = manifest["unit"]
         self.kind: str = manifest["kind"]
         self.layout: str = manifest["layout"]
+        self.tokens = TokenHead.of(manifest[TOKENS]) if TOKENS in manifest else None
+        self.cut: int = manifest[TOKENS]["cut"] if TOKENS in manifest else 0
         self._names: list[str] = [shard["name"] for shard in manifest["shards"]]
         sizes = [len(index.counts) for index in indexes]
         shard, number = (
@@ -113,25 +131,68 @@ class PairShards:
             yield from self.read_chunk(chunk)
 
     def read_chunk(self, i: int) -> list[dict[str, Any]]:
-        """The records of chunk ``i``: dicts of id, x, y, negatives, source and meta.
+        """The records of chunk ``i``: dicts of id, x, y, negatives, source and meta; with ids ``negative_hashes`` too.
 
         Raises:
             CorruptChunk: size or hash differ from the index, or the bytes do not decode.
             DataError: the shard cannot be read, or a remote one not within its tries.
         """
+        decode = self._decode_tokens if self.tokens else self._decode_texts
+        records: list[dict[str, Any]] = self._counted(i, decode)
+        return records
+
+    def read_packed(self, i: int) -> Sequence[dict[str, Any]]:
+        """As :meth:`read_chunk`, where it can be with each record made only when it is asked for."""
+        if self.tokens or self.layout != CHUNKED:
+            return self.read_chunk(i)
+        records: Sequence[dict[str, Any]] = self._counted(i, lambda data, _: PackedRecords(decompress(data)))
+        return records
+
+    def _counted(self, i: int, decode: Callable[[bytes, str], Any]) -> Any:
+        records = self._checked(i, decode)
+        if len(records) != self.chunk_counts[i]:
+            name = self._names[self._shard[i]]
+            self._corrupt(i, name, f"holds {len(records)} records, not {self.chunk_counts[i]}")
+        return records
+
+    def read_tokens(self, i: int) -> TokenChunk:
+        """The columns of chunk ``i`` of a folder of token ids; raises as :meth:`read_chunk`."""
+        chunk: TokenChunk = self._checked(i, lambda data, name: token_chunk(data, self.tokens))
+        return chunk
+
+    def tokenizer(self) -> str:
+        """The content of the tokenizer.json that lies beside token ids; raises as :func:`read_tokenizer`."""
+        if self.tokens is None:
+            raise DataError(f"{self.folder}: holds texts, which no tokenizer has made")
+        return read_tokenizer(self._storage, self.tokens)
+
+    def need_texts(self) -> PairShards:
+        """This folder, if its records hold texts.
+
+        Raises:
+            DataError: they hold token ids.
+        """
+        if self.tokens:
+            raise DataError(
+                f"{self.folder}: holds token ids, no texts; name the folder that it was made from"
+            )
+        return self
+
+    def _checked(self, i: int, decode: Callable[[bytes, str], Any]) -> Any:
         name = self._names[self._shard[i]]
         data = self._read_bytes(i, name)
         if not self._is_good(i, data):
             self._corrupt(i, name, "its bytes are not those that were written")
         try:
-            records = (
-                decode_chunk(data) if self.layout == CHUNKED else classic_records(data, name, self.layout)
-            )
+            return decode(data, name)
         except (DataError, ValueError, zstandard.ZstdError) as error:
             self._corrupt(i, name, f"does not decode ({error})")
-        if len(records) != self.chunk_counts[i]:
-            self._corrupt(i, name, f"holds {len(records)} records, not {self.chunk_counts[i]}")
-        return records
+
+    def _decode_texts(self, data: bytes, name: str) -> list[dict[str, Any]]:
+        return decode_chunk(data) if self.layout == CHUNKED else classic_records(data, name, self.layout)
+
+    def _decode_tokens(self, data: bytes, name: str) -> list[dict[str, Any]]:
+        return token_chunk(data, self.tokens).records()
 
     def _read_bytes(self, i: int, name: str) -> bytes:
         key = f"{self.fingerprint}/{name}-{self.numbers[i]:06d}-{self._xxh64[i]:016x}"
@@ -176,10 +237,55 @@ def quarantine_command(storage: Storage, shard: str, number: int) -> str:
     return f"`cpt prep quarantine {storage} {shard} {number}`"
 
 
+def unpack_chunk(data: bytes) -> Any:
+    """What one of our members holds: a list of records, or the columns of token ids."""
+    return msgpack.unpackb(decompress(data))
+
+
+def decompress(data: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(data)
+
+
 def decode_chunk(data: bytes) -> list[dict[str, Any]]:
-    """The records of one of our members."""
-    records: list[dict[str, Any]] = msgpack.unpackb(zstandard.ZstdDecompressor().decompress(data))
+    """The records of one of our members that holds texts."""
+    records = unpack_chunk(data)
+    if not isinstance(records, list):
+        raise ValueError("no list of records")
     return records
+
+
+def read_tokenizer(place: Place, head: TokenHead) -> str:
+    """The content of the tokenizer.json of a folder of token ids.
+
+    Raises:
+        DataError: it is not there, or another one.
+    """
+    storage = storage_of(place)
+    try:
+        found = storage.read(TOKENIZER).decode()
+        sound = tokenizer_hash(found) == head.tokenizer
+    except (FileNotFoundError, ValueError, AttributeError):
+        sound = False
+    if not sound:
+        raise DataError(
+            f"{storage}/{TOKENIZER}: missing, or not the tokenizer of these ids; copy it there again"
+        )
+    return found
+
+
+def token_chunk(data: bytes, head: TokenHead | None = None) -> TokenChunk:
+    """One of our members as token ids.
+
+    Args:
+        head: What its folder says; None takes the chunk's word.
+
+    Raises:
+        ValueError, ZstdError: it does not decode, or belongs to another folder.
+    """
+    chunk = TokenChunk.from_object(unpack_chunk(data))
+    if head is not None and chunk.head != head:
+        raise ValueError("token ids of another folder")
+    return chunk
 
 
 def open_splits(folder: Place, cache: NodeCache | None = None) -> dict[str, PairShards]:

@@ -13,13 +13,14 @@ from pathlib import Path
 from data_prep.errors import DataError
 from data_prep.files import sync_folder, write_atomic
 from data_prep.shards.index import MANIFEST
+from data_prep.shards.tokens import TOKENIZER
 
 # Present in all folders of a set while shards are taken in, and in new folders from a writer's first act on:
 # with it and without a manifest, a folder is unfinished; with both, the set may be.
 WRITING = ".writing"
 STAGED = ".staged"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_OURS = re.compile(r".+-\d{5}\.(tar|idx)|\..+\.\d+\.tmp")
+_OURS = re.compile(rf".+-\d{{5}}\.(tar|idx)|{re.escape(TOKENIZER)}|\..+\.\d+\.tmp")
 
 
 @contextmanager

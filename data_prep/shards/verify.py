@@ -14,15 +14,17 @@ from data_prep.pairs import Pair
 from data_prep.shards.files import quarantined, unlisted_tars
 from data_prep.shards.index import (
     QUARANTINE,
+    TOKENS,
     Index,
-    IndexBuilder,
     index_name,
     load_index,
     load_manifest,
+    text_rows,
 )
-from data_prep.shards.read import PairShards, quarantine_command
+from data_prep.shards.read import PairShards, quarantine_command, read_tokenizer
 from data_prep.shards.staging import STAGED, WRITING
 from data_prep.shards.tar import scan
+from data_prep.shards.tokens import TokenHead
 from data_prep.storage import Place, Storage, storage_of
 
 
@@ -48,6 +50,11 @@ def verify_shards(place: Place, on_chunk: Callable[[], object] = lambda: None) -
     problems: list[str] = []
     for shard in manifest["shards"]:
         problems += _verify_shard(storage, manifest, shard, on_chunk)
+    if TOKENS in manifest:
+        try:
+            read_tokenizer(storage, TokenHead.of(manifest[TOKENS]))
+        except DataError as error:
+            problems.append(str(error))
     return problems + (_strangers(storage.local, manifest) if storage.local else [])
 
 
@@ -84,33 +91,33 @@ def _verify_chunks(
     for chunk, (count, end) in enumerate(zip(shards.chunk_counts.tolist(), ends.tolist(), strict=True)):
         number = shards.numbers[chunk]
         where = f"{storage}/{name}: chunk {number}"
-        pairs = _pairs(shards, chunk, where)
-        if pairs is None:
+        rows = _rows(shards, chunk, where)
+        if rows is None:
             cure = f"leave it out: {quarantine_command(storage, name, int(number))}"
             yield f"{where} ({count} records at byte {index.offsets[number]}): damaged; {cure}"
-        elif not _is_indexed(pairs, shards, slice(end - count, end)):
+        elif not _is_indexed(rows, shards, slice(end - count, end)):
             yield f"{where}: its records are not those of the index"
         on_chunk()
 
 
-def _pairs(shards: PairShards, chunk: int, where: str) -> list[Pair] | None:
-    """The checked records of a chunk, or None where it is damaged; a server that does not answer is no damage."""
+def _rows(shards: PairShards, chunk: int, where: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lengths and hashes of a chunk's records, or None where it is damaged; a server that does not answer is no damage."""
     try:
+        if shards.tokens:
+            found = shards.read_tokens(chunk)
+            return found.sides, found.hashes
         records = shards.read_chunk(chunk)
     except CorruptChunk:
         return None
     try:
-        return [Pair.from_dict(record, where) for record in records]
+        return text_rows([Pair.from_dict(record, where) for record in records])
     except DataError:
         return None
 
 
-def _is_indexed(pairs: list[Pair], shards: PairShards, rows: slice) -> bool:
-    builder = IndexBuilder()
-    builder.add(0, b"", pairs)
-    again = builder.build()
-    lengths = shards.unit != "chars" or np.array_equal(again.lengths, shards.lengths[rows])
-    return lengths and np.array_equal(again.hashes, shards.hashes[rows])
+def _is_indexed(rows: tuple[np.ndarray, np.ndarray], shards: PairShards, at: slice) -> bool:
+    lengths, hashes = rows
+    return np.array_equal(lengths, shards.lengths[at]) and np.array_equal(hashes, shards.hashes[at])
 
 
 def _strangers(folder: Path, manifest: dict[str, Any]) -> list[str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import msgpack
+import numpy as np
 import xxhash
 import zstandard
 
 from data_prep.errors import DataError
-from data_prep.files import atomic_file
+from data_prep.files import atomic_file, write_atomic
 from data_prep.pairs import Pair
 from data_prep.shards.index import (
     CHUNKED,
@@ -21,13 +23,45 @@ from data_prep.shards.index import (
     load_manifest,
     make_manifest,
     save_index,
+    text_rows,
     write_manifest,
 )
 from data_prep.shards.staging import WRITING, is_finished, publish, staging
 from data_prep.shards.tar import END, make_header, padded
+from data_prep.shards.tokens import TOKENIZER, TokenHead
 
 RECORDS_PER_CHUNK = 512
 SHARD_BYTES = 128 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk as it goes into the tar.
+
+    Args:
+        data: Its bytes.
+        lengths: Of x and y of its records, uint32 ``(n, 2)``.
+        hashes: Of x, y and document, uint64 ``(n, 3)``.
+        cut: Texts of which ids are missing.
+    """
+
+    data: bytes
+    lengths: np.ndarray
+    hashes: np.ndarray
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a folder of token ids says of them.
+
+    Args:
+        head: As in each chunk.
+        serialised: The tokenizer.json that is put beside the shards.
+    """
+
+    head: TokenHead
+    serialised: str
 
 
 def write_shards(
@@ -56,10 +90,28 @@ def write_shards(
         DataError: the folder is finished already (and not ``overwrite``), the name is bad, there are no pairs,
             the disk is full.
     """
+    chunks = _chunks(pairs, records_per_chunk)
+    return write_chunks(folder, chunks, source=source, shard_bytes=shard_bytes, overwrite=overwrite)
+
+
+def write_chunks(
+    folder: Path,
+    chunks: Iterator[Chunk],
+    *,
+    source: str,
+    tokens: Tokens | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """As :func:`write_shards`, of chunks that are made already.
+
+    Args:
+        tokens: Where the chunks hold token ids.
+    """
     _check_name(source)
     check_target(folder, overwrite=overwrite)
     with staging(folder, [folder]) as staged:
-        manifest = _fill(staged / source, pairs, source, records_per_chunk, shard_bytes)
+        manifest = _fill(staged / source, chunks, source, shard_bytes, tokens)
     publish(staged, {folder: staged / source})
     return manifest
 
@@ -70,18 +122,27 @@ def _check_name(source: str) -> None:
 
 
 def _fill(
-    folder: Path, pairs: Iterable[Pair], source: str, records_per_chunk: int, shard_bytes: int
+    folder: Path,
+    chunks: Iterator[Chunk],
+    source: str,
+    shard_bytes: int = SHARD_BYTES,
+    tokens: Tokens | None = None,
 ) -> dict[str, Any]:
     folder.mkdir()
-    chunks = _chunks(pairs, records_per_chunk)
     shards: list[dict[str, Any]] = []
+    cut = 0
     for first in chunks:
         name = f"{source}-{len(shards):05d}.tar"
-        shards.append(_write_shard(folder / name, first, chunks, shard_bytes))
+        entry, missing = _write_shard(folder / name, first, chunks, shard_bytes, tokens)
+        shards.append(entry)
+        cut += missing
     if not shards:
         where = folder.parent.parent  # not the hidden folder
         raise DataError(f"{where}: no pairs to write: nothing was found, or all of it was filtered out")
-    manifest = make_manifest(source, CHUNKED, shards)
+    if tokens:
+        write_atomic(folder / TOKENIZER, tokens.serialised.encode())
+    known = {**tokens.head.to_dict(), "cut": cut} if tokens else None
+    manifest = make_manifest(source, CHUNKED, shards, known)
     write_manifest(folder, manifest)
     return manifest
 
@@ -128,6 +189,24 @@ def stream_splits(
     Raises:
         DataError: as write_shards does, for any split.
     """
+    chunks = {name: _chunks(pairs, RECORDS_PER_CHUNK) for name, pairs in splits.items()}
+    return stream_chunks(out, chunks, source=source, overwrite=overwrite, finish=finish)
+
+
+def stream_chunks(
+    out: Path,
+    splits: Mapping[str, Iterable[Chunk]],
+    *,
+    source: str,
+    tokens: Mapping[str, Tokens] | None = None,
+    overwrite: bool = False,
+    finish: Callable[[dict[str, dict[str, Any]]], None] = lambda manifests: None,
+) -> dict[str, dict[str, Any]]:
+    """As :func:`stream_splits`, of chunks that are made already.
+
+    Args:
+        tokens: Of each split, where the chunks hold token ids.
+    """
     _check_name(source)
     for name in splits:
         check_target(out / name, overwrite=overwrite)
@@ -136,19 +215,20 @@ def stream_splits(
     manifests = {}
     with staging(out, [out / name for name in names]) as staged:
         for name in names:
-            pairs = _begun(splits[name])
-            wanted = pairs is not None or name == "train"
+            chunks = _begun(splits[name])
+            wanted = chunks is not None or name == "train"
             new[out / name] = staged / name if wanted else None
             if wanted:
-                manifests[name] = _fill(staged / name, pairs or (), source, RECORDS_PER_CHUNK, SHARD_BYTES)
+                known = (tokens or {}).get(name)
+                manifests[name] = _fill(staged / name, chunks or iter(()), source, tokens=known)
     publish(staged, new)
     finish(manifests)
     return manifests
 
 
-def _begun(pairs: Iterable[Pair]) -> Iterator[Pair] | None:
-    """All of ``pairs``, or None where there are none."""
-    iterator = iter(pairs)
+def _begun(chunks: Iterable[Chunk]) -> Iterator[Chunk] | None:
+    """All of ``chunks``, or None where there are none."""
+    iterator = iter(chunks)
     for first in iterator:
         return chain([first], iterator)
     return None
@@ -178,29 +258,40 @@ def _is_chunked(folder: Path) -> bool:
         return False
 
 
-def _chunks(pairs: Iterable[Pair], size: int) -> Iterator[tuple[list[Pair], bytes]]:
+def _chunks(pairs: Iterable[Pair], size: int) -> Iterator[Chunk]:
     iterator = iter(pairs)
-    # The checksum inside the zstd frame lets a lost index be rebuilt soundly from the tar alone.
-    compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+    compressor = Compressor()
     while chunk := list(islice(iterator, size)):
-        yield chunk, compressor.compress(msgpack.packb([pair.to_dict() for pair in chunk]))
+        yield Chunk(compressor(msgpack.packb([pair.to_dict() for pair in chunk])), *text_rows(chunk))
+
+
+class Compressor:
+    """Makes the zstd frame of a chunk; its checksum lets a lost index be rebuilt soundly from the tar alone."""
+
+    def __init__(self) -> None:
+        self._compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+
+    def __call__(self, data: bytes) -> bytes:
+        return self._compressor.compress(data)
 
 
 def _write_shard(
-    path: Path, first: tuple[list[Pair], bytes], rest: Iterator[tuple[list[Pair], bytes]], limit: int
-) -> dict[str, Any]:
-    builder, digest, size, count = IndexBuilder(), xxhash.xxh64(), 0, 0
-    chunk: tuple[list[Pair], bytes] | None = first
+    path: Path, first: Chunk, rest: Iterator[Chunk], limit: int, tokens: Tokens | None
+) -> tuple[dict[str, Any], int]:
+    """Write one tar and its index; its entry of the manifest, and how many texts in it are cut."""
+    builder, digest, size, count, cut = IndexBuilder(), xxhash.xxh64(), 0, 0, 0
+    chunk: Chunk | None = first
     with atomic_file(path) as file:
         while chunk:
-            pairs, data = chunk
+            data = chunk.data
             header = make_header(f"{path.stem}-{count:06d}.msgpack.zst", len(data))
-            builder.add(size + len(header), data, pairs)
+            builder.add(size + len(header), data, chunk.lengths, chunk.hashes)
             member = header + data + bytes(padded(len(data)) - len(data))
             file.write(member)
             digest.update(member)
-            size, count = size + len(member), count + 1
+            size, count, cut = size + len(member), count + 1, cut + chunk.cut
             chunk = next(rest, None) if size < limit else None
         file.write(END)
         digest.update(END)
-    return save_index(path, builder.build(), size + len(END), digest.hexdigest())
+    index = builder.build(tokens.head.tokenizer if tokens else "")
+    return save_index(path, index, size + len(END), digest.hexdigest()), cut

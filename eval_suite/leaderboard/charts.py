@@ -39,7 +39,9 @@ class Axis:
 
 def charts(view: View) -> str:
     """All plots that the board's rows allow; "" where there are none."""
-    rows = [row for block in view.blocks for row in block.rows]
+    rows = [
+        row for block in view.blocks if not block.apart for row in block.rows
+    ]  # one picture is one ranking
     axes = [Axis(a.key, a.label, True) for a in view.averages] + [
         Axis(c.key, c.label, False) for c in view.columns
     ]
@@ -80,13 +82,13 @@ def _by_task(view: View, axes: Sequence[Axis], rows: Sequence[Row], colour: dict
     ]
     if not values:
         return ""
-    left = 8 + 7.0 * max(len(axis.label) for axis in used)
+    left = 22 + 7.0 * max(len(axis.label) for axis in used)
     x = scale(values, left, WIDTH - 14)
-    band = 18 + 9 * len(colour)
-    bottom = 8 + band * len(used)
+    bands = [18 + 9 * len(colour) * any(row.ours and axis.cell(row) for row in rows) for axis in used]
+    bottom = 8 + sum(bands)
     parts = [_grid_x(x, 8, bottom)]
     for i, axis in enumerate(used):
-        middle = 8 + band * (i + 0.5)
+        middle = 8 + sum(bands[:i]) + bands[i] / 2
         parts.append(text(left - 10, middle + 4, axis.label, "end", "label"))
         others = [(row, c) for row in rows if not row.ours and (c := axis.cell(row))]
         parts += [_other(row, c, x.at(c.value), middle) for row, c in others]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eval_suite.leaderboard.text import LEGEND, MARKS, explanation, sources
+from eval_suite.leaderboard.text import LEGEND, MARKS, block_note, explanation, sources
 from eval_suite.leaderboard.view import Block, Cell, Missing, Row, View
 
 
@@ -46,20 +46,15 @@ def _cell(cell: Cell | Missing | None, numbers: dict[str, int]) -> str:
     if cell.interval:
         value += f" [{cell.interval[0]:.1f}, {cell.interval[1]:.1f}]"
     mark = MARKS[cell.sure] + ("?" if cell.note else "")
-    number = numbers.get(explanation(cell))
-    source = f"<sup>{mark}{number}</sup>" if number else mark
+    number = numbers.get(explanation(cell), "")
+    source = f"<sup>{mark}{number}</sup>" if number or mark else ""
     return value + (f" {cell.letters}" if cell.letters else "") + source + ("!" if cell.warnings else "")
 
 
 def _notes(view: View) -> list[str]:
     lines = []
     for number, block in enumerate(view.blocks, 1):
-        apart = f" Not in the first ranking, because {'; '.join(block.apart)}." if block.apart else ""
-        overlap = [c.label for c in view.columns if block.grouped.get(c.key, "").startswith("overlap")]
-        how = (
-            f" Letters by overlap of intervals, not by paired tests: {', '.join(overlap)}." if overlap else ""
-        )
-        lines.append(f"- [{number}] {_plain(' '.join(block.notes) + apart + how)}")
+        lines.append(f"- [{number}] {_plain(block_note(view, block))}")
     for text, number in sources(view).items():
         lines.append(f"- <sup>{number}</sup> {_plain(text)}")
     for block in view.blocks:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from string import Template
 
 from eval_suite.leaderboard.charts import charts
-from eval_suite.leaderboard.text import LEGEND, MARKS, explanation, sources
+from eval_suite.leaderboard.text import LEGEND, MARKS, block_note, explanation, sources
 from eval_suite.leaderboard.view import Block, Cell, Missing, Row, View
 
 
@@ -85,14 +85,10 @@ def _block(view: View, block: Block, number: int, width: int, numbers: dict[str,
     link = f'<a href="#{escape(view.id)}-note-{number}">[{number}]</a>'
     head = (
         f'<tr class="head"><th colspan="{width}" scope="rowgroup"><span><b>{escape(block.title)}</b> {link} '
-        f"{escape(_aside(block))}{apart}</span></th></tr>"
+        f"{escape(block.citation)}{apart}</span></th></tr>"
     )
     rows = "\n".join(_row(view, row, numbers) for row in block.rows)
     return f"<tbody>{head}\n{rows}</tbody>"
-
-
-def _aside(block: Block) -> str:
-    return "" if block.ours else block.notes[0].split(". ")[0]
 
 
 def _row(view: View, row: Row, numbers: dict[str, int]) -> str:
@@ -119,8 +115,9 @@ def _cell(cell: Cell | Missing | None, numbers: dict[str, int], kind: str) -> st
     if cell.letters:
         parts.append(f'<sup class="letters">{escape(cell.letters)}</sup>')
     mark = MARKS[cell.sure] + ("?" if cell.note else "")
-    if mark or explanation(cell) in numbers:
-        parts.append(f"<sup>{mark}{numbers.get(explanation(cell), '')}</sup>")
+    number = numbers.get(explanation(cell), "")
+    if mark or number:
+        parts.append(f"<sup>{mark}{number}</sup>")
     if cell.interval:
         parts.append(f'<span class="ci">{cell.interval[0]:.1f}–{cell.interval[1]:.1f}</span>')
     name = f"{kind} {cell.sure}".strip()
@@ -129,7 +126,7 @@ def _cell(cell: Cell | Missing | None, numbers: dict[str, int], kind: str) -> st
 
 def _notes(view: View) -> str:
     blocks = "".join(
-        f'<li id="{escape(view.id)}-note-{n}">{escape(_block_note(view, block))}</li>'
+        f'<li id="{escape(view.id)}-note-{n}">{escape(block_note(view, block))}</li>'
         for n, block in enumerate(view.blocks, 1)
     )
     warnings = "".join(
@@ -145,13 +142,3 @@ def _notes(view: View) -> str:
         f'<ol class="notes protocols">{blocks}</ol>'
         f"{f'<ul class=notes>{warnings}</ul>' if warnings else ''}{listed if found else ''}"
     )
-
-
-def _block_note(view: View, block: Block) -> str:
-    overlap = [c.label for c in view.columns if block.grouped.get(c.key, "").startswith("overlap")]
-    text = " ".join(block.notes)
-    if block.apart:
-        text += f" Not in the first ranking, because {'; '.join(block.apart)}."
-    if overlap:
-        text += f" Letters by overlap of intervals, not by paired tests: {', '.join(overlap)}."
-    return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -72,7 +72,13 @@ class PublishedSet:
     protocol: str
     sources: dict[str, str]
     rows: tuple[PublishedRow, ...]
-    note: str = field(default="")
+    note: str = ""
+
+    @property
+    def decimals(self) -> int:
+        """As many as the source prints at most."""
+        figures = [f for row in self.rows for f in [*row.cells.values(), *row.averages.values()]]
+        return max(len(repr(f.value).partition(".")[2]) for f in figures)
 
 
 def boards() -> list[Board]:

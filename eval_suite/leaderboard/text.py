@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from eval_suite.leaderboard.view import MEASURED, Cell, View
+from eval_suite.leaderboard.letters import OVERLAP
+from eval_suite.leaderboard.view import MEASURED, Block, Cell, View
 
 MARKS = {MEASURED: "", "seen": "", "derived": "†", "remembered": "‡"}
 LEGEND = [
@@ -23,15 +24,39 @@ def explanation(cell: Cell) -> str:
     return f"{text}; {cell.note}" if cell.note else text
 
 
+def block_source(view: View, block: Block) -> str:
+    """The one explanation of a block whose numbers all have the same; else ""."""
+    found = set(map(explanation, _cells(view, block)))
+    return found.pop() if len(found) == 1 else ""
+
+
 def sources(view: View) -> dict[str, int]:
-    """Explanation -> its number on this board, in the order of appearance."""
+    """Explanation -> its number on this board, in the order of appearance, where a block's cells differ in it."""
     found: dict[str, int] = {}
     for block in view.blocks:
-        for row in block.rows:
-            ordered = [row.averages.get(a.key) for a in view.averages] + [
-                row.cells.get(c.key) for c in view.columns
-            ]
-            for cell in ordered:
-                if isinstance(cell, Cell) and explanation(cell):
-                    found.setdefault(explanation(cell), len(found) + 1)
+        for cell in [] if block_source(view, block) else _cells(view, block):
+            if explanation(cell):
+                found.setdefault(explanation(cell), len(found) + 1)
     return found
+
+
+def block_note(view: View, block: Block) -> str:
+    """How a block was measured, where its numbers are from, what it differs in, and how its letters were found."""
+    parts = list(block.notes)
+    if block_source(view, block):
+        parts.append(f"All its numbers: {block_source(view, block)}.")
+    if block.apart:
+        parts.append(f"Not in the first ranking, because these differ: {'; '.join(block.apart)}.")
+    overlap = [c.label for c in view.columns if block.grouped.get(c.key) == OVERLAP]
+    if overlap:
+        parts.append(f"Letters by overlap of intervals, not by paired tests: {', '.join(overlap)}.")
+    return " ".join(parts)
+
+
+def _cells(view: View, block: Block) -> list[Cell]:
+    found = []
+    for row in block.rows:
+        found += [row.averages.get(a.key) for a in view.averages] + [
+            row.cells.get(c.key) for c in view.columns
+        ]
+    return [cell for cell in found if isinstance(cell, Cell)]

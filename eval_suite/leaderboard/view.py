@@ -71,6 +71,7 @@ class Block:
     notes: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
     grouped: dict[str, str] = field(default_factory=dict)
+    citation: str = ""
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def _published_block(board: Board, source: PublishedSet) -> Block:
     notes = [f"{source.citation}. {source.protocol}."]
     if source.note:
         notes.append(source.note)
-    return Block(f"Published: {source.title}", False, rows, tuple(notes))
+    return Block(f"Published: {source.title}", False, rows, tuple(notes), citation=source.citation)
 
 
 def _published_row(board: Board, source: PublishedSet, row: PublishedRow) -> Row:
@@ -248,9 +249,8 @@ def _published_row(board: Board, source: PublishedSet, row: PublishedRow) -> Row
 
 
 def _published_cell(source: PublishedSet, figure: Figure) -> Cell:
-    return Cell(
-        figure.value, repr(figure.value), figure.sure, source=source.sources[figure.source], note=figure.note
-    )
+    text = f"{figure.value:.{source.decimals}f}"
+    return Cell(figure.value, text, figure.sure, source=source.sources[figure.source], note=figure.note)
 
 
 def _derived(average: Average, row: PublishedRow) -> Cell | Missing:

@@ -76,6 +76,10 @@ class PoolTask:
         """Raises EvalError for missing or corrupt files."""
         return self.sha256_of(Path(data))
 
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        """Each query, pool by pool."""
+        return [(query,) for pool in self.read(Path(data)) for query in pool.queries]
+
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         """Queries are encoded on side "x", functions on side "y". Raises EvalError as the encoder and `read` do."""
         sha256, pools = self.sha256(data), self.read(Path(data))
@@ -111,7 +115,7 @@ class PoolTask:
             settings={"ties": TIES, "mrr": "query to code"} | self.settings,
             details=details,
             warnings=warnings,
-            per_example={"mrr": (100 * forth).round(6).tolist()},
+            per_example={"mrr": forth.round(8).tolist()},
             model=dict(getattr(encoder, "facts", {})),
             seconds={"search": round(searched - start, 2)},
         )

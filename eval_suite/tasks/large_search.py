@@ -61,10 +61,10 @@ def _two_columns(path: Path) -> Iterator[tuple[str, str]]:
 
 
 class _Questions(NamedTuple):
-    """One of DPR's question sets. names: of its file. count: of questions."""
+    """One of DPR's question sets. names: of its file. size: how many."""
 
     names: tuple[str, ...]
-    count: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,15 @@ class AnswerTask:
         """One hash over names and contents."""
         return content_sha256(self.files(data))
 
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        """Each question."""
+        return [(question,) for question, _ in _read_questions(self.files(data)[1])]
+
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         """Raises EvalError for files that are missing or corrupt, and for vectors that do not fit."""
         passages, questions = self.files(data)
         sha256, asked = self.sha256(data), _read_questions(questions)
-        expected = {"queries": self.questions.count, "documents": 21_015_324}
+        expected = {"queries": self.questions.size, "documents": 21_015_324}
         queries = {str(i): question for i, (question, _) in enumerate(asked)}
         found_set = SearchSet(partial(_passages, passages), queries, {i: {} for i in queries}, expected)
         start = time.perf_counter()

@@ -70,6 +70,11 @@ class SearchTask:
         """One hash over names and contents of the files, gzipped or not."""
         return content_sha256(self.files(data))
 
+    def examples(self, data: Path) -> list[tuple[str, ...]]:
+        """The text of each judged query."""
+        found = self.read(data)
+        return [(found.queries.get(query, ""),) for query in found.qrels]
+
     def run(self, encoder: Encoder, data: Path, options: Options) -> Result:
         """Raises EvalError for files that are missing or corrupt, and for vectors that do not fit."""
         sha256, found_set = self.sha256(data), self.read(data)
@@ -124,10 +129,10 @@ def search_result(
     asked = np.array(
         [query in data.queries for query in data.qrels]
     )  # a query that was not asked found nothing
-    per_query = {name: (100 * values * asked).round(6).tolist() for name, values in scores.items()}
-    main = np.array(per_query[task.metric])
+    per_query = {name: (values * asked).round(8).tolist() for name, values in scores.items()}
+    main = 100 * np.array(per_query[task.metric])
     low, high = bootstrap_interval(main, options.seed)
-    means = {name: round(float(np.mean(values)), 2) for name, values in per_query.items()}
+    means = {name: round(100 * float(np.mean(values)), 2) for name, values in per_query.items()}
     details, warnings = explained(encoder, data, found)
     return Result(
         task=task.name,

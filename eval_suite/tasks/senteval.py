@@ -1,4 +1,4 @@
-"""Reads SentEval's seven classification tasks from SentEval's own folder layout, in SentEval's own order.
+"""Reads SentEval's classification tasks from SentEval's own folder layout, in SentEval's own order.
 
 Order is part of the protocol: examples are sorted by (number of tokens, label) before they are put
 into folds, and the sort is stable, so the order of the files counts as well.
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eval_suite.errors import EvalError, did_you_mean
+from eval_suite.tasks.files import data_bytes, data_lines, downstream
 
 Tokens = list[str]
 _TREC_LABELS = {"ABBR": 0, "DESC": 1, "ENTY": 2, "HUM": 3, "LOC": 4, "NUM": 5}
@@ -51,10 +52,10 @@ class SentEvalTask:
         """Paths under `downstream`, in a fixed order."""
         return [path for part in self.parts.values() for path, _ in part]
 
-    def protocol(self, kfold: int) -> str:
+    def protocol(self, kfold: int, solver: str = "logreg", features: str = "raw") -> str:
         """The id of what is measured: equal ids and equal data give comparable scores."""
         folds = "" if self.scheme == "split" else str(kfold)
-        return "/".join(filter(None, ["senteval", f"{self.scheme}{folds}", "logreg", "raw", self.variant]))
+        return "/".join(filter(None, ["senteval", f"{self.scheme}{folds}", solver, features, self.variant]))
 
     def read(self, data: Path) -> dict[str, Examples]:
         """Part -> its examples, sorted as SentEval sorts them. Raises EvalError for a missing file or a bad line."""
@@ -64,7 +65,7 @@ class SentEvalTask:
     def _examples(self, root: Path, files: tuple[tuple[str, int | None], ...]) -> list[Example]:
         examples = []
         for path, label in files:
-            for number, line in enumerate(_lines(root / path, self.encoding), 1):
+            for number, line in enumerate(data_lines(root / path, self.encoding), 1):
                 try:
                     example = self.parse(line, label)
                 except (ValueError, IndexError, KeyError) as error:
@@ -83,7 +84,7 @@ class SentEvalTask:
         """One hash over the bytes of the task's files. Raises EvalError for a missing file."""
         root, digest = downstream(data), hashlib.sha256()
         for path in self.files:
-            digest.update(f"{path} {hashlib.sha256(_bytes(root / path)).hexdigest()}\n".encode())
+            digest.update(f"{path} {hashlib.sha256(data_bytes(root / path)).hexdigest()}\n".encode())
         return digest.hexdigest()
 
 
@@ -92,17 +93,6 @@ def find_task(name: str) -> SentEvalTask:
     if name not in TASKS:
         raise EvalError(f"unknown task {name!r}; {did_you_mean(name, TASKS)}")
     return TASKS[name]
-
-
-def downstream(data: Path) -> Path:
-    """SentEval's `downstream` folder: inside `data`, or `data` itself. Raises EvalError where neither is."""
-    data = Path(data)
-    if (data / "downstream").is_dir():
-        return data / "downstream"
-    if data.name == "downstream" and data.is_dir():
-        return data
-    problem = "has no `downstream` folder in it" if data.is_dir() else "is no folder"
-    raise EvalError(f"data {data}: {problem}; get one with: cpt eval fetch senteval --to {data}")
 
 
 def _sorted(examples: list[Example]) -> Examples:
@@ -116,26 +106,6 @@ def _text(tokens: Tokens) -> str:
     return " ".join(tokens) or "."
 
 
-def _lines(path: Path, encoding: str) -> list[str]:
-    """Lines ended by a line feed and by nothing else: latin-1 text holds NEL (0x85), which str.splitlines cuts at."""
-    try:
-        lines = _bytes(path).decode(encoding).split("\n")
-    except UnicodeDecodeError as error:
-        raise EvalError(
-            f"{path}: not {encoding} (byte {error.start}); get it again: cpt eval fetch senteval --to DIR"
-        ) from error
-    return lines[:-1] if lines[-1] == "" else lines
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise EvalError(
-            f"data file {path}: cannot be read ({error.strerror}); get it with: cpt eval fetch senteval --to DIR"
-        ) from error
-
-
 def _sentence(line: str, label: int | None) -> Example:
     assert label is not None
     return Example((line.split(),), label)
@@ -144,6 +114,14 @@ def _sentence(line: str, label: int | None) -> Example:
 def _phrase(line: str, _: int | None) -> Example:
     text, label = line.strip().split("\t")
     return Example((text.split(),), int(label))
+
+
+def _graded_sentence(line: str, _: int | None) -> Example | None:
+    """One of five grades before a whole sentence: the middle one is left out, two on either side are one label."""
+    grade, text = line.split(" ", 1)
+    if grade not in ("0", "1", "2", "3", "4"):
+        raise ValueError(grade)
+    return None if grade == "2" else Example((text.split(),), int(grade > "2"))
 
 
 def _question(line: str, _: int | None) -> Example:
@@ -164,6 +142,7 @@ def _two_files(name: str, positive: str, negative: str) -> SentEvalTask:
     )
 
 
+SEVEN = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")  # the paper's Table 2
 TASKS: dict[str, SentEvalTask] = {
     task.name: task
     for task in (
@@ -177,7 +156,17 @@ TASKS: dict[str, SentEvalTask] = {
             {part: ((f"SST/binary/sentiment-{part}", None),) for part in ("train", "dev", "test")},
             _phrase,
             "utf-8",
-            variant="phrases67k",  # not the 6,920 whole sentences that many papers train on
+            variant="phrases67k",
+        ),
+        # The 6,920 whole sentences that many papers train on, with their 872 and 1,821 for dev and test: the sentences
+        # of the five-grade files without the neutral ones. They write brackets as -lrb-, unlike the phrases.
+        SentEvalTask(
+            "SST2-sentences",
+            "split",
+            {part: ((f"SST/fine/sentiment-{part}", None),) for part in ("train", "dev", "test")},
+            _graded_sentence,
+            "utf-8",
+            variant="sentences6920",
         ),
         SentEvalTask(
             "TREC",

@@ -27,9 +27,11 @@ class PairBatch:
         hashes: xxh64 of x, y and document, read as int64, ``(n, 3)``; ``(0, 3)`` where there is no index.
         negative_hashes: xxh64 of the hard negatives' texts, read as int64, ``(m,)``.
         sources: Name of the corpus of each pair; none where the records do not say.
+        cut: Whether x and y lost tokens to truncation, bool ``(n, 2)``, always on the CPU; ``(0, 2)`` where that is
+            not known.
     """
 
-    __slots__ = ("hashes", "ids", "negative_hashes", "negatives", "rows", "sources", "x", "y")
+    __slots__ = ("cut", "hashes", "ids", "negative_hashes", "negatives", "rows", "sources", "x", "y")
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class PairBatch:
         hashes: Tensor,
         negative_hashes: Tensor | None = None,
         sources: Sequence[str] = (),
+        cut: Tensor | None = None,
     ) -> None:
         self.x = x
         self.y = y
@@ -51,6 +54,7 @@ class PairBatch:
         none = torch.empty(0, dtype=torch.int64)
         self.negative_hashes = none if negative_hashes is None else negative_hashes
         self.sources = list(sources)
+        self.cut = torch.empty((0, 2), dtype=torch.bool) if cut is None else cut
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,6 +78,7 @@ class PairBatch:
             self.hashes.to(device, non_blocking=non_blocking),
             self.negative_hashes.to(device, non_blocking=non_blocking),
             self.sources,
+            self.cut,
         )
 
     def pin_memory(self) -> PairBatch:
@@ -87,6 +92,7 @@ class PairBatch:
             self.hashes.pin_memory(),
             self.negative_hashes.pin_memory(),
             self.sources,
+            self.cut,
         )
 
 
@@ -98,25 +104,38 @@ def make_batch(
     hashes: Tensor | None = None,
     hard_negatives: int = 0,
 ) -> PairBatch:
-    """Tokenise ``records``: dicts with id and x, y, or both; of their negatives at most ``hard_negatives`` each."""
+    """Tokenise ``records``: dicts with id and x, y, or both; of their negatives at most ``hard_negatives`` each.
+
+    Pre-tokenised ones have ids in the place of texts, and the hashes of their negatives' texts.
+    """
     negatives = [text for record in records for text in record.get("negatives", [])[:hard_negatives]]
+    hashes_of_negatives = [value for record in records for value in _hashes(record, hard_negatives)]
+    (x, cut_x), (y, cut_y) = _side(records, tokenizer, "x"), _side(records, tokenizer, "y")
     return PairBatch(
-        _side(records, tokenizer, "x"),
-        _side(records, tokenizer, "y"),
+        x,
+        y,
         tokenizer(negatives, "y") if negatives else None,
         [record["id"] for record in records],
         rows,
         torch.empty((0, 3), dtype=torch.int64) if hashes is None else hashes,
-        _hashes(negatives),
+        as_int64(hashes_of_negatives),
         [str(record["source"]) for record in records if "source" in record],
+        torch.stack([cut_x, cut_y], dim=1) if len(cut_x) == len(cut_y) else None,
     )
 
 
-def _hashes(texts: Sequence[str]) -> Tensor:
-    """As in the index of the shards, ``(len(texts),)``."""
-    values = [xxhash.xxh64_intdigest(text.encode()) for text in texts]
-    return torch.from_numpy(np.array(values, np.uint64).view(np.int64))
+def as_int64(hashes: Sequence[int] | np.ndarray) -> Tensor:
+    """Unsigned 64-bit hashes as a tensor can hold them, bit by bit."""
+    return torch.from_numpy(np.array(hashes, np.uint64).view(np.int64))
 
 
-def _side(records: Sequence[dict[str, Any]], tokenizer: PairTokenizer, side: Side) -> Ragged:
-    return tokenizer([record[side] for record in records if side in record], side)
+def _hashes(record: dict[str, Any], most: int) -> Sequence[int]:
+    """xxh64 of the texts of a record's first negatives."""
+    if "negative_hashes" in record:
+        found: Sequence[int] = record["negative_hashes"][:most]
+        return found
+    return [xxhash.xxh64_intdigest(text.encode()) for text in record.get("negatives", [])[:most]]
+
+
+def _side(records: Sequence[dict[str, Any]], tokenizer: PairTokenizer, side: Side) -> tuple[Ragged, Tensor]:
+    return tokenizer.encode([record[side] for record in records if side in record], side)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +9,15 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from data_prep.shards import SPLITS, PairShards, open_splits
-from data_prep.storage import is_address
+from data_prep.shards import SPLITS, PairShards
 from lightning_cpt.console import say
 from lightning_cpt.data.evaluation import (
     Checked,
     ListSource,
     RankBatches,
-    ShardSource,
+    Records,
     fixed_pool,
+    predicted,
     read_texts,
 )
 from lightning_cpt.data.exchange import Exchange
@@ -28,23 +26,13 @@ from lightning_cpt.data.mixture import Exhausted, Mixing, Mixture
 from lightning_cpt.data.negatives import check_negatives
 from lightning_cpt.data.order import WINDOW_CHUNKS, local_batch_size
 from lightning_cpt.data.plan import Plan, TrainingSet
-from lightning_cpt.data.reader import OnCorrupt, ShareReader, TrainingReader
+from lightning_cpt.data.promises import promises
+from lightning_cpt.data.reader import ShareReader, TrainingReader
+from lightning_cpt.data.source_readers import OnCorrupt
+from lightning_cpt.data.sources import Pairs, Source, SourceKeys, checked_sources
+from lightning_cpt.data.token_shards import check_tokenizer
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.tokenization import PairTokenizer
-
-
-@dataclass
-class Source:
-    """One of several corpora to train on.
-
-    Args:
-        folder: Folder with the splits train, validation and test.
-        weight: Share of the batches (of the pairs, where batches are mixed) beside the other sources' weights;
-            null, for all sources, is by their pairs.
-    """
-
-    folder: str
-    weight: float | None = None
 
 
 class PairDataModule(LightningDataModule):
@@ -55,12 +43,14 @@ class PairDataModule(LightningDataModule):
         folder: Folder with the splits train, validation and test (`cpt prep ... --out` makes it), each a
             folder of shards or of classic WebDataset tars, or the address of one (https://..., s3://...; what is
             read is kept in the folder that CPT_CACHE names). fit needs train; validation is optional.
-        sources: Several such folders instead, by name: ``{text: {folder: data/text, weight: 0.7}, ...}``.
+        sources: Several such folders instead, by name: ``{text: {folder: data/text, weight: 0.7}, ...}``; or
+            classes and generators of yours, ``{mine: {class_path: module.Name, init_args: {}, held_out: 500}}``
+            (docs/data-sets.md).
         mixing: ``single_source``: each batch has the pairs of one source, so that none can be told from the
             others by where it comes from; or ``mixed``: each has pairs of all.
         exhausted: When a source has been passed through: ``repeat`` it in another order, ``stop`` the epoch, or
             ``drop`` it and go on with the others.
-        steps_per_epoch: Batches of an epoch; null is as many as all pairs make.
+        steps_per_epoch: Batches of an epoch; null is as many as all pairs make. A source without a length needs it.
         workers: Processes per rank that read and tokenise; 0 does it in the training process.
         seed: Seed of the order of the training pairs and of the choice of the pools.
         pool_size: Pairs in the fixed validation and test pools, of each source: those with the lowest
@@ -80,7 +70,7 @@ class PairDataModule(LightningDataModule):
         self,
         batch_size: int,
         folder: str | None = None,
-        sources: dict[str, Source] | None = None,
+        sources: dict[str, SourceKeys] | None = None,
         mixing: Mixing = "single_source",
         exhausted: Exhausted = "repeat",
         steps_per_epoch: int | None = None,
@@ -103,7 +93,7 @@ class PairDataModule(LightningDataModule):
         ]:
             if value < least:
                 raise ConfigError(f"data.{name}: {value} is too small; use {least} or more")
-        self.sources = _checked_sources(folder, sources)
+        self.sources = checked_sources(folder, sources)
         self.batch_size = batch_size
         self.mixing, self.exhausted, self.steps_per_epoch = mixing, exhausted, steps_per_epoch
         self.workers = workers
@@ -116,7 +106,7 @@ class PairDataModule(LightningDataModule):
         self.token_dropout = token_dropout
         self.on_corrupt = on_corrupt
         self.predict = predict
-        self.splits: dict[str, dict[str, PairShards]] = {}  # of each source
+        self.splits: dict[str, dict[str, Pairs]] = {}  # of each source
         self._train: PairLoader | None = None
         self._resume: dict[str, Any] | None = None
         self._pools: dict[str, list[Checked]] = {}
@@ -125,23 +115,24 @@ class PairDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         if self._needed(self._trainer.state.fn) in SPLITS:
             for source in self.sources.values():
-                # One process indexes classic tars at first sight, the others find the index.
-                open_splits(source.folder)
+                source.prepare()
 
     def setup(self, stage: str) -> None:
-        self.check(stage, self._trainer.world_size)
+        self.check(stage, self._trainer.world_size, self._tokenizer)
 
-    def check(self, stage: str, world_size: int) -> None:
+    def check(self, stage: str, world_size: int, tokenizer: PairTokenizer | None = None) -> None:
         """Open the splits and check what can be checked before the first step.
 
         Args:
             stage: fit, validate, test or predict.
             world_size: Ranks that will share the work.
+            tokenizer: The encoder's; None where there is none yet, and pre-tokenised shards are taken as they are.
 
         Raises:
             ConfigError: a split that the stage needs is missing, the ranks cannot share the batch, weights that do
-                not fit, the recipe asks for hard negatives and there are none.
-            DataError: shards that are not whole.
+                not fit, the recipe asks for hard negatives and there are none, token ids of another tokenizer, a
+                plug-in that there is not or that gives nothing.
+            DataError: shards that are not whole, a plug-in that fails.
         """
         local_batch_size(self.batch_size, world_size)
         needed = self._needed(stage)
@@ -151,37 +142,38 @@ class PairDataModule(LightningDataModule):
         self.splits = self._open()
         for name in self._asked(stage):
             if needed not in self.splits[name]:
-                where = self.sources[name].folder
-                raise ConfigError(f"{self._key(name)}: {where} has no {needed} split, which `cpt {stage}` needs")
+                raise ConfigError(self._no_split(self.sources[name], needed, stage))
+        if tokenizer is not None:
+            for name, splits in self.splits.items():
+                for split in splits.values():
+                    check_tokenizer(name or split.source, split, tokenizer)
         if stage == "fit":
             self._check_training(world_size)
 
+    def _no_split(self, source: Source, split: str, stage: str) -> str:
+        cure = f"; name one under {source.key}.splits.{split}" if source.class_path else ""
+        return f"{source.key}: {source.place} has no {split} split, which `cpt {stage}` needs{cure}"
+
     def _check_training(self, world_size: int) -> None:
-        self.plan()
+        plan = self.plan()
         for name, splits in self.splits.items():
             if left_out := splits["train"].left_out:
-                self._note(f"{self._key(name)}: {left_out:,} training pairs are in quarantine and left out")
+                key = self.sources[name].key
+                self._note(f"{key}: {left_out:,} training pairs are in quarantine and left out")
+            for line in promises(self.sources[name], splits, world_size * max(1, self.workers)):
+                self._note(line)
         for line in check_negatives({n: s["train"] for n, s in self.splits.items()}, self.hard_negatives):
             self._note(line)
         readers = world_size * max(1, self.workers)
-        if readers > self.window_chunks:
+        in_chunks = any(isinstance(shards, PairShards) for shards in plan.data.shards)
+        if in_chunks and readers > self.window_chunks:
             self._note(
                 f"data.window_chunks: {readers} workers share the {self.window_chunks} chunks of a window, so some wait "
                 f"while others work; {readers} or more keeps all busy"
             )
 
-    def _open(self) -> dict[str, dict[str, PairShards]]:
-        found = {}
-        for name, source in self.sources.items():
-            if not is_address(source.folder) and not Path(source.folder).is_dir():
-                raise ConfigError(
-                    f"{self._key(name)}: there is no folder {source.folder}; `cpt prep ... --out` makes one"
-                )
-            found[name] = open_splits(source.folder)
-        return found
-
-    def _key(self, name: str) -> str:
-        return f"data.sources.{name}.folder" if name else "data.folder"
+    def _open(self) -> dict[str, dict[str, Pairs]]:
+        return {name: source.open() for name, source in self.sources.items()}
 
     def _asked(self, stage: str) -> list[str]:
         """The sources that a stage reads."""
@@ -196,6 +188,7 @@ class PairDataModule(LightningDataModule):
         """
         train = {name or splits["train"].source: splits["train"] for name, splits in self.splits.items()}
         data = TrainingSet(train)
+        self._check_streams(data)
         mixture = Mixture(
             data.names,
             [shards.count for shards in data.shards],
@@ -207,6 +200,19 @@ class PairDataModule(LightningDataModule):
             name=f"{data.fingerprint}/{self.seed}",
         )
         return Plan(data, mixture, self.seed, self.window_chunks)
+
+    def _check_streams(self, data: TrainingSet) -> None:
+        if not data.streams:
+            return
+        key, why = data.streams[0].folder, "has no length"
+        if self.steps_per_epoch is None:
+            raise ConfigError(
+                f"data.steps_per_epoch: missing; {key} {why}, so say how many batches an epoch has"
+            )
+        if self.exhausted != "repeat":
+            raise ConfigError(f"data.exhausted: {self.exhausted}, but {key} {why}; use repeat")
+        if len(data.shards) > 1 and any(source.weight is None for source in self.sources.values()):
+            raise ConfigError(f"{key}.weight: missing; the source {why}, so say its share and the others'")
 
     def _note(self, line: str) -> None:
         """Print a line once a run: Lightning sets up what the command has checked already."""
@@ -253,8 +259,9 @@ class PairDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> Checked:
         name, _, split = self.predict.rpartition("/")
-        shards = self.splits.get(name, {}).get(split)
-        source = ShardSource(shards) if shards else ListSource(read_texts(Path(self.predict).expanduser()))
+        name = name or next(iter(self.sources))
+        source = predicted(self.splits[name][split]) if name in self.splits and split in SPLITS else None
+        source = source or ListSource(read_texts(Path(self.predict).expanduser()))
         return Checked(
             DataLoader(
                 self._share(source), batch_size=None, num_workers=self.workers, generator=torch.Generator()
@@ -271,7 +278,7 @@ class PairDataModule(LightningDataModule):
                 self._pools[split].append(Checked([batches[index] for index in range(len(batches))]))
         return self._pools[split]
 
-    def _share(self, source: ListSource | ShardSource) -> RankBatches:
+    def _share(self, source: Records) -> RankBatches:
         trainer = self._trainer
         size = local_batch_size(self.batch_size, trainer.world_size)
         return RankBatches(source, self._tokenizer, size, trainer.global_rank, trainer.world_size)
@@ -304,30 +311,3 @@ class PairDataModule(LightningDataModule):
     def _tokenizer(self) -> PairTokenizer:
         tokenizer: PairTokenizer = self._trainer.lightning_module.encoder.tokenization
         return tokenizer
-
-
-def _checked_sources(folder: str | None, sources: dict[str, Source] | None) -> dict[str, Source]:
-    """The sources by name, paths written out; the only one of ``folder`` has no name.
-
-    Raises:
-        ConfigError: both, neither, a name that cannot be one, or a folder twice.
-    """
-    if folder is None and not sources:
-        raise ConfigError("data.folder: missing; name a folder, or several under data.sources")
-    if folder is not None and sources:
-        raise ConfigError("data.folder: given beside data.sources; take one of them (--data.folder null)")
-    if folder is not None:
-        return {"": Source(_expanded(folder))}
-    found: dict[str, Source] = {}
-    for name, source in (sources or {}).items():
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-            raise ConfigError(f"data.sources.{name}: a name has letters, digits, - and _ only")
-        path = _expanded(source.folder)
-        if path in (other.folder for other in found.values()):
-            raise ConfigError(f"data.sources.{name}.folder: {path} is there twice; give it one weight instead")
-        found[name] = Source(path, source.weight)
-    return found
-
-
-def _expanded(folder: str) -> str:
-    return folder if is_address(folder) else str(Path(folder).expanduser())

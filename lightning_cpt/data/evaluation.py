@@ -16,12 +16,15 @@ from torch.utils.data import Dataset
 from data_prep.errors import DataError
 from data_prep.shards import PairShards
 from lightning_cpt.data.batch import PairBatch, make_batch
-from lightning_cpt.data.records import Records
+from lightning_cpt.data.items import ItemPairs
+from lightning_cpt.data.records import Records as ShardRecords
+from lightning_cpt.data.sources import Pairs
+from lightning_cpt.data.streams import Cursor, StreamPairs
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.tokenization import PairTokenizer, is_unicode
 
 
-class Source(Protocol):
+class Records(Protocol):
     """Records by their place."""
 
     def __len__(self) -> int: ...
@@ -46,7 +49,7 @@ class ShardSource:
     """The records of a split, in the order in which they are stored."""
 
     def __init__(self, shards: PairShards) -> None:
-        self._records = Records(shards, chunks=2)
+        self._records = ShardRecords(shards, chunks=2)
 
     def __len__(self) -> int:
         return self._records.shards.count
@@ -69,7 +72,7 @@ class RankBatches(Dataset[PairBatch | DataError]):
     """
 
     def __init__(
-        self, source: Source, tokenizer: PairTokenizer, batch_size: int, rank: int, world_size: int
+        self, source: Records, tokenizer: PairTokenizer, batch_size: int, rank: int, world_size: int
     ) -> None:
         self._source = source
         self._tokenizer = tokenizer
@@ -104,8 +107,44 @@ class Checked:
             yield batch
 
 
-def fixed_pool(shards: PairShards, seed: int, size: int) -> list[dict[str, Any]]:
-    """The ``size`` records with the lowest xxh64(seed, id): the same ones for every model and machine."""
+class ItemSource:
+    """The records of a plug-in that has a length, in its order."""
+
+    def __init__(self, items: ItemPairs) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return self._items.count
+
+    def records(self, rows: np.ndarray) -> Sequence[dict[str, Any]]:
+        return [self._items.record(row) for row in rows.tolist()]
+
+
+def predicted(split: Pairs) -> Records:
+    """All records of a split, in the order in which they are stored.
+
+    Raises:
+        ConfigError: it has no end.
+    """
+    if isinstance(split, ItemPairs):
+        return ItemSource(split)
+    if isinstance(split, StreamPairs):
+        raise ConfigError(
+            f"data.predict: {split.folder} has no length; write its texts to a .jsonl file and name that"
+        )
+    return ShardSource(split)
+
+
+def fixed_pool(shards: Pairs, seed: int, size: int) -> list[dict[str, Any]]:
+    """The ``size`` records with the lowest xxh64(seed, id): the same ones for every model and machine.
+
+    Of a plug-in, which would have to be read through for that, those that seed and fingerprint choose by number;
+    of a stream the first ones.
+    """
+    if isinstance(shards, ItemPairs):
+        return shards.pool(seed, size)
+    if isinstance(shards, StreamPairs):
+        return list(Cursor(shards).take(0, size, set(range(size))).values())
 
     def key(record: dict[str, Any]) -> tuple[int, str]:
         return xxhash.xxh64_intdigest(record["id"].encode(), seed=seed), record["id"]

@@ -45,6 +45,25 @@ class Exchange:
                 raise error
         return [Part.from_bytes(message[1:]) for message in incoming]
 
+    def check_same(self, identity: dict[str, Any]) -> None:
+        """Compare what each rank takes the data to be: with other records, or in another order, no batch would be whole.
+
+        Args:
+            identity: By field; plain values.
+
+        Raises:
+            DataError: on every rank, naming the first rank that differs from rank 0, and in what.
+        """
+        incoming = self._swap([pickle.dumps(identity)] * self.world_size)
+        first, *others = (pickle.loads(message) for message in incoming)
+        for rank, other in enumerate(others, 1):
+            if other != first:
+                field = next(name for name in first if other.get(name) != first[name])
+                raise DataError(
+                    f"data: rank {rank} has {field} {other.get(field)}, rank 0 has {first[field]}; every rank needs the same "
+                    "data: copy the folder again, or make the class give each process the same records"
+                )
+
     def _swap(self, messages: Sequence[bytes]) -> list[bytes]:
         sizes = torch.tensor([len(message) for message in messages])  # (world,)
         theirs = torch.empty_like(sizes)

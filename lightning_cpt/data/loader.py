@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data_prep.errors import DataError
+from data_prep.shards import PairShards
+from data_prep.shards.index import origin, with_quarantine
 from lightning_cpt.console import say
 from lightning_cpt.data.batch import PairBatch
 from lightning_cpt.data.exchange import Exchange
@@ -43,6 +45,7 @@ class PairLoader:
         self.wait = (0.0, 0.0)  # when the last batch was asked for, and when it was there
         self._exchange = exchange
         self._handed_over = 0
+        self._streams = ""  # where the sources without a length are, behind the batches handed over
         self._noted: set[str] = set()
         self._stream: Iterator[Tensor | DataError] | None = None
 
@@ -67,12 +70,14 @@ class PairLoader:
             self._stream = self._open(self._handed_over)
         found = self._fetch(self._stream)
         parts = [Part.from_bytes(part.numpy().data) for part in found if isinstance(part, Tensor)]
+        streams = next((part.state for part in parts if part.state), "")
         error = next((part for part in found if isinstance(part, DataError)), None)
         if self._exchange is not None:
             parts = self._exchange(error or deal(Part.cat(parts), self._exchange.world_size))
         elif error is not None:
             raise error
         part = Part.cat(parts)
+        self._streams = streams
         self._note(part.replaced)
         batch = part.batch(self.reader.plan.data)
         return batch.pin_memory() if torch.cuda.is_available() else batch
@@ -94,6 +99,9 @@ class PairLoader:
                 say(f"filled from the chunk before it (data.on_corrupt: substitute): {name}")
 
     def _open(self, first: int) -> Iterator[Tensor | DataError]:
+        if self._exchange is not None:
+            self._exchange.check_same(self.reader.identity)
+        self.reader.shares.resume(self._streams)
         loader = DataLoader(
             self.reader,
             batch_size=None,
@@ -108,7 +116,8 @@ class PairLoader:
         self._stream = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"version": STATE_VERSION, "batches": self._handed_over, **self.reader.identity}
+        state = {"version": STATE_VERSION, "batches": self._handed_over, **self.reader.identity}
+        return {**state, "streams": self._streams} if self._streams else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on behind the last batch that was handed over.
@@ -125,11 +134,26 @@ class PairLoader:
                 raise ConfigError(self._mismatch(field, state[field], now))
         if state["batches"] != self._handed_over:
             self._handed_over = state["batches"]
+            self._streams = state.get("streams", "")
             self.close()
+
+    def _quarantined_since(self, then: dict[str, str]) -> str:
+        """What to do, where the data are the checkpoint's but for chunks that went into quarantine later."""
+        data = self.reader.plan.data
+        for name, shards in zip(data.names, data.shards, strict=True):
+            if not isinstance(shards, PairShards) or not shards.left_out:
+                continue
+            if then.get(name) == origin(with_quarantine(shards.manifest, [])):
+                return (
+                    f"{shards.folder}: chunks went into quarantine after the checkpoint, which gives its pairs another "
+                    "order; take them back (`cpt prep quarantine ... --undo`) and go on with --data.on_corrupt "
+                    "substitute, or start a new run"
+                )
+        return ""
 
     def _mismatch(self, field: str, then: Any, now: Any) -> str:
         if field == "sources":
-            return _other_sources(then, now)
+            return self._quarantined_since(then) or _other_sources(then, now)
         if field == "weights":
             name = next((name for name in now if then.get(name) != now[name]), "")
             return (
@@ -151,7 +175,7 @@ def _other_sources(then: dict[str, str], now: dict[str, str]) -> str:
     if len(then) == len(now) == 1:
         (before,), (after,) = then.values(), now.values()
         return (
-            f"data.folder: fingerprint {after} is not the data of the checkpoint ({before}); name the folder it was "
+            f"data.folder: fingerprint {after} is not the data of the checkpoint ({before}); name the data it was "
             "trained on, or start a new run"
         )
     for name in [*now, *then]:

@@ -77,7 +77,9 @@ class _Phase:
         seats = batch_size if mixed else BLOCK
         self.rows = np.zeros((BLOCK, len(weights)), np.int64)  # units in each of BLOCK rounds
         self.rows[:, self._active] = apportion(weights[self._active], seats, BLOCK)
-        self._ends = np.concatenate([np.zeros_like(self.rows[:1]), self.rows.cumsum(0)])  # (BLOCK + 1, sources)
+        self._ends = np.concatenate(
+            [np.zeros_like(self.rows[:1]), self.rows.cumsum(0)]
+        )  # (BLOCK + 1, sources)
         self._block: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def before(self, step: int) -> np.ndarray:
@@ -173,7 +175,9 @@ class Mixture:
                 raise ConfigError(f"data.steps_per_epoch: {steps} is too small; use 1 or more")
             return steps or int(self.capacity.sum()) // (self.batch_size if self.mixed else 1)
         if steps is not None:
-            raise ConfigError("data.steps_per_epoch: only with exhausted: repeat; else the sources' pairs decide")
+            raise ConfigError(
+                "data.steps_per_epoch: only with exhausted: repeat; else the sources' pairs decide"
+            )
         return self._end_of_phases()
 
     def _end_of_phases(self) -> int:
@@ -186,7 +190,9 @@ class Mixture:
             weights[out] = 0
             if self.exhausted == "stop" or not weights.any():
                 if start + steps == 0:
-                    raise ConfigError("data.batch_size: no whole batch before a source runs out; use a smaller one")
+                    raise ConfigError(
+                        "data.batch_size: no whole batch before a source runs out; use a smaller one"
+                    )
                 return start + steps
             name = f"{self._name}/{len(self._phases)}"
             new = _Phase(weights, self.batch_size, self.mixed, name)
@@ -237,6 +243,8 @@ def shares(names: Sequence[str], counts: Sequence[int], weights: Sequence[float 
         if weight is None:
             raise ConfigError(f"data.sources.{name}.weight: missing; give every source one, or none")
         if not 0 < weight < float("inf"):
-            raise ConfigError(f"data.sources.{name}.weight: {weight} is not above 0; leave the source out instead")
+            raise ConfigError(
+                f"data.sources.{name}.weight: {weight} is not above 0; leave the source out instead"
+            )
     found = np.asarray([float(weight or 0) for weight in weights])
     return found / found.sum()

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from data_prep.shards import PairShards
+from lightning_cpt.data.sources import Pairs
 from lightning_cpt.errors import ConfigError
 
 _CHUNKS = 32  # of a source, looked into before it counts as being without negatives
 
 
-def check_negatives(sources: Mapping[str, PairShards], wanted: int) -> list[str]:
+def check_negatives(sources: Mapping[str, Pairs], wanted: int) -> list[str]:
     """A line on each source whose pairs have fewer negatives than ``wanted``.
 
     Fewer are no mistake: the loss takes any number from each pair, exactly. The pairs looked at are those of one
@@ -35,8 +36,10 @@ def check_negatives(sources: Mapping[str, PairShards], wanted: int) -> list[str]
     return [_note(name, found, wanted) for name, found in counts.items() if min(found) < wanted]
 
 
-def _look(shards: PairShards, wanted: int) -> list[int]:
-    """Negatives of the pairs looked at, ``wanted`` at the most."""
+def _look(shards: Pairs, wanted: int) -> list[int]:
+    """Negatives of the pairs looked at, ``wanted`` at the most; of a plug-in those are its sample."""
+    if not isinstance(shards, PairShards):
+        return [len(record["negatives"][:wanted]) for record in shards.sample]
     last = len(shards.chunk_counts) - 1
     places = np.unique(np.linspace(0, last, min(_CHUNKS, last + 1)).round().astype(int))
     seen: list[int] = []

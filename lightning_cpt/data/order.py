@@ -81,6 +81,23 @@ class PassOrder:
         return np.stack([chunk, row], axis=1)[shuffle]
 
 
+class StreamOrder:
+    """The order of a source without a length, which is its own: a record is a chunk, numbered from the first pass on."""
+
+    def places(self, chunks: np.ndarray) -> np.ndarray:
+        """Place of each record: int64, as many."""
+        return chunks
+
+    def chunk_at(self, place: int) -> int:
+        """The record at a place."""
+        return place
+
+    def positions(self, start: int, stop: int) -> np.ndarray:
+        """Number of each record, and 0: int64 ``(stop - start, 2)``."""
+        numbers = np.arange(start, stop)
+        return np.stack([numbers, np.zeros_like(numbers)], axis=1)
+
+
 def permutation(name: str, n: int) -> np.ndarray:
     """A permutation of ``range(n)`` that depends on ``name`` alone: int64 ``(n,)``.
 

@@ -1,10 +1,11 @@
-"""Reads and tokenises one worker's records of each global batch: those of the chunks that are its own."""
+"""Reads and tokenises one worker's records of each global batch."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +13,20 @@ import xxhash
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data_prep.errors import CorruptChunk, DataError
+from data_prep.errors import DataError
+from data_prep.pairs import Pair
+from data_prep.shards import PairShards
+from data_prep.shards.index import text_rows
 from lightning_cpt.data.dropout import drop_tokens
+from lightning_cpt.data.items import ItemPairs
 from lightning_cpt.data.order import local_batch_size
 from lightning_cpt.data.part import Part
 from lightning_cpt.data.plan import Places, Plan, encoders, readers
-from lightning_cpt.data.records import Records
+from lightning_cpt.data.source_readers import ChunkReader, ItemReader, OnCorrupt, SourceReader, StreamReader
+from lightning_cpt.data.sources import Pairs
+from lightning_cpt.data.streams import StreamPairs
+from lightning_cpt.data.token_shards import check_tokenizer
 from lightning_cpt.tokenization import SIDES, PairTokenizer
-
-OnCorrupt = Literal["stop", "substitute"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +38,22 @@ class Share:
         mine: Those of the records here, int64 ``(m,)``.
         records: The records.
         rows: Their rows in the training set, int64 ``(m,)``.
+        hashes: xxh64 of x, y and document, uint64 ``(m, 3)``.
         replaced: What is wrong with the damaged chunks that others stand in for.
+        state: Of the streams, behind the whole batch, as JSON; empty where another worker tells.
     """
 
     places: Places
     mine: np.ndarray
     records: list[dict[str, Any]]
     rows: np.ndarray
+    hashes: np.ndarray
     replaced: list[str]
+    state: str = ""
 
 
 class ShareReader:
-    """Reads the chunks that are one worker's own.
+    """Reads one worker's records: chunks of shards that are its own, its share of the records of plug-ins.
 
     Args:
         plan: The records of every batch.
@@ -62,62 +72,58 @@ class ShareReader:
         self.rank, self.world_size, self.workers = rank, world_size, max(1, workers)
         # A worker's own chunks of two windows, and the one before each where damage is filled.
         chunks = 2 * -(-plan.window_chunks // (world_size * self.workers)) + 2
-        self._records = [Records(shards, chunks) for shards in plan.data.shards]
-        self._damaged: dict[tuple[int, int], str] = {}  # source and chunk -> what is wrong with it
+        self._readers = [
+            self._reader(source, shards, chunks) for source, shards in enumerate(plan.data.shards)
+        ]
+
+    def _reader(self, source: int, shards: Pairs, chunks: int) -> SourceReader:
+        if isinstance(shards, StreamPairs):
+            return StreamReader(shards)
+        if isinstance(shards, ItemPairs):
+            return ItemReader(shards)
+        return ChunkReader(self.plan, source, shards, chunks, self.on_corrupt)
+
+    def resume(self, state: str) -> None:
+        """Let the streams go on from the ``state`` of a share, not read again what came before it."""
+        known = json.loads(state) if state else {}
+        for reader in self._readers:
+            if isinstance(reader, StreamReader):
+                reader.resume(known.get(reader.stream.source))
 
     def read(self, number: int, worker: int) -> Share:
         """Worker ``worker``'s records of batch ``number``, counted from the run's first and never from an epoch's.
 
         Raises:
-            DataError: a chunk that is damaged or cannot be read.
+            DataError: a chunk that is damaged or cannot be read, or a plug-in that fails.
         """
         places = self.plan.places(number)
         own = self.rank + self.world_size * worker
         mine = np.flatnonzero(readers(places, self.world_size, self.workers) == own)
-        keys = np.stack([places.source, places.number, places.place, places.chunk], axis=1)[mine]  # (m, 4)
         records: list[dict[str, Any]] = [{}] * len(mine)
-        rows, replaced = np.empty(len(mine), np.int64), []
-        chunks, which = np.unique(keys, axis=0, return_inverse=True)
-        for number_of_key, (source, pass_, place, chunk) in enumerate(chunks.tolist()):
-            sound = self._sound(source, chunk, place, pass_)
-            if sound != chunk:
-                replaced.append(self._damaged[source, chunk])
-            found = self._records[source].chunk(sound)
-            for at in np.flatnonzero(which.reshape(-1) == number_of_key).tolist():
-                row = int(places.row[mine[at]]) % len(found)
-                records[at], rows[at] = found[row], self.plan.data.row(source, sound, row)
-        return Share(places, mine, records, rows, replaced)
+        rows, hashes, replaced = np.empty(len(mine), np.int64), np.empty((len(mine), 3), np.uint64), []
+        for source in np.unique(places.source).tolist():
+            at = np.flatnonzero(places.source[mine] == source)
+            whole = places.at(np.flatnonzero(places.source == source))
+            found = self._readers[source].read(worker, whole, places.at(mine[at]))
+            rows[at] = self.plan.data.row(source, found.chunk, found.row)
+            hashes[at] = self._hashes(source, found.records, rows[at])
+            for one, record in zip(at.tolist(), found.records, strict=True):
+                records[one] = record
+            replaced += found.replaced
+        state = self._state(worker) if own == 0 else ""
+        return Share(places, mine, records, rows, hashes, replaced, state)
 
-    def _sound(self, source: int, chunk: int, place: int, number: int) -> int:
-        """The chunk itself, or the first sound one before it where damage is to be filled."""
-        chunks = len(self.plan.data.shards[source].chunk_counts)
-        for back in range(chunks):
-            if back:
-                chunk = self.plan.order(source, number).chunk_at(place - back)
-            if self._is_sound(source, chunk):
-                return chunk
-        raise DataError(f"{self.plan.data.shards[source].folder}: not one sound chunk; prepare it again")
+    def _hashes(self, source: int, records: list[dict[str, Any]], rows: np.ndarray) -> np.ndarray:
+        if isinstance(self.plan.data.shards[source], PairShards):
+            return self.plan.data.hashes(rows)
+        return text_rows([Pair(**record) for record in records])[1]
 
-    def _is_sound(self, source: int, chunk: int) -> bool:
-        """Read a chunk if it is not there yet; damage counts when it is found twice, so that no hiccup does.
-
-        Raises:
-            CorruptChunk: it is damaged, and nothing is to stand in for it.
-        """
-        if (source, chunk) in self._damaged:
-            return False
-        for last in (False, True):
-            try:
-                self._records[source].chunk(chunk)
-            except CorruptChunk as error:
-                if last and self.on_corrupt == "stop":
-                    message = f"{error} (another order: a new run); or go on with --data.on_corrupt substitute"
-                    raise CorruptChunk(error.shard, error.chunk, message, error.number, error.cure) from None
-                if last:
-                    self._damaged[source, chunk] = str(error)
-            else:
-                return True
-        return False
+    def _state(self, worker: int) -> str:
+        """Where the streams are, of those that can tell."""
+        streams = [reader for reader in self._readers if isinstance(reader, StreamReader)]
+        known = {reader.stream.source: reader.state(worker) for reader in streams}
+        known = {name: state for name, state in known.items() if state is not None}
+        return json.dumps(known) if known else ""
 
 
 class TrainingReader(Dataset[Tensor | DataError]):
@@ -143,12 +149,14 @@ class TrainingReader(Dataset[Tensor | DataError]):
         self.tokenizer = tokenizer
         self.hard_negatives = hard_negatives
         self.token_dropout = token_dropout
+        for name, source in zip(self.plan.data.names, self.plan.data.shards, strict=True):
+            check_tokenizer(name, source, tokenizer)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What gives a batch number its meaning; a checkpoint's position is good only for the same values."""
         mixture = self.plan.mixture
-        fingerprints = [shards.fingerprint for shards in self.plan.data.shards]
+        fingerprints = [shards.origin for shards in self.plan.data.shards]
         return {
             "sources": dict(zip(self.plan.data.names, fingerprints, strict=True)),
             "batch_size": mixture.batch_size,
@@ -179,8 +187,10 @@ class TrainingReader(Dataset[Tensor | DataError]):
             places=share.mine,
             ranks=self._encoders(share.places)[share.mine],
             rows=share.rows,
+            hashes=share.hashes,
             hard_negatives=self.hard_negatives,
             replaced=share.replaced,
+            state=share.state,
         )
         if self.token_dropout:
             part.x = drop_tokens(part.x, self.token_dropout, self._key(number, "x"), share.rows)

@@ -1,8 +1,9 @@
-"""Records of shards by place, each chunk decoded once while it is in use."""
+"""Records of shards by place, each chunk read once while it is in use."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,12 @@ from data_prep.shards import PairShards
 
 
 class Records:
-    """Records of shards by place, decoding each chunk once while it is among the last ``chunks`` used."""
+    """Records of shards by place, reading each chunk once while it is among the last ``chunks`` used."""
 
     def __init__(self, shards: PairShards, chunks: int) -> None:
         self.shards = shards
         self._chunks = chunks
-        self._decoded: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
+        self._kept: OrderedDict[int, Sequence[dict[str, Any]]] = OrderedDict()
         self._starts = (
             np.cumsum(shards.chunk_counts) - shards.chunk_counts
         )  # (n_chunks,) row of each first record
@@ -31,10 +32,10 @@ class Records:
         """Place of a chunk's first record in the whole source."""
         return int(self._starts[chunk])
 
-    def chunk(self, chunk: int) -> list[dict[str, Any]]:
-        if chunk not in self._decoded:
-            self._decoded[chunk] = self.shards.read_chunk(chunk)
-            if len(self._decoded) > self._chunks:
-                self._decoded.popitem(last=False)
-        self._decoded.move_to_end(chunk)
-        return self._decoded[chunk]
+    def chunk(self, chunk: int) -> Sequence[dict[str, Any]]:
+        if chunk not in self._kept:
+            self._kept[chunk] = self.shards.read_packed(chunk)
+            if len(self._kept) > self._chunks:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(chunk)
+        return self._kept[chunk]

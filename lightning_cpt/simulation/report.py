@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lightning_cpt.data.plan import Plan, encoders, readers
+from lightning_cpt.data.streams import StreamPairs
 
 
 def report(
@@ -35,14 +36,18 @@ def _sources(plan: Plan, steps: int) -> Iterator[str]:
     width = max(6, *(len(name) for name in plan.data.names))
     yield f"{'source':<{width}} {'pairs':>12} {'weight':>7} {'drawn':>14} {'passes':>8}  left over in {'a pass' if mixture.exhausted == 'repeat' else 'an epoch'}"
     drawn = _drawn(plan, steps)
-    for name, count, weight, units, left in zip(
+    for name, count, weight, units, left, shards in zip(
         plan.data.names,
         mixture.counts.tolist(),
         mixture.weights.tolist(),
         drawn.tolist(),
         _left(plan).tolist(),
+        plan.data.shards,
         strict=True,
     ):
+        if isinstance(shards, StreamPairs):
+            yield f"{name:<{width}} {'no length':>12} {weight:>7.3f} {units:>14,}"
+            continue
         yield f"{name:<{width}} {count:>12,} {weight:>7.3f} {units:>14,} {units / count:>8.2f}  {left:,} pairs"
 
 
@@ -84,7 +89,9 @@ def _spread(weights: np.ndarray, ranks: np.ndarray, world_size: int) -> float:
 
 def _reads(plan: Plan, world_size: int, workers: int, numbers: Sequence[int]) -> Iterator[str]:
     units = world_size * workers
-    chunks = sum(len(shards.chunk_counts) for shards in plan.data.shards)
+    chunks = sum(
+        len(shards.chunk_counts) for shards in plan.data.shards if not isinstance(shards, StreamPairs)
+    )
     loads = np.zeros((len(numbers), units))
     for at, number in enumerate(numbers):
         loads[at] = np.bincount(readers(plan.places(number), world_size, workers), minlength=units)

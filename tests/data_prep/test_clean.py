@@ -22,7 +22,7 @@ from data_prep.quality import QualityRules
 from data_prep.report import Report
 from data_prep.shards import stream_splits
 from data_prep.shingles import shingles
-from data_prep.spill import SPILL, Buckets, spill_folder
+from data_prep.spill import SPILL, Buckets, shared_keys, spill_folder
 
 WORDS = [f"w{i}" for i in range(3000)]
 
@@ -149,20 +149,23 @@ def test_quality_reasons_name_the_side(tmp_path: Path) -> None:
 def test_parts_of_a_band_give_the_same_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(5)
     keys = np.array([rng.randrange(60) << 58 | rng.randrange(3) for _ in range(500)], np.uint64)
+    for name, bounds in (("one", (0, 500)), ("a", (0, 300)), ("b", (300, 500))):
+        buckets = Buckets(tmp_path / name, 1)
+        for begin in range(*bounds, 64):
+            part = np.arange(begin, min(bounds[1], begin + 64))
+            buckets.append(keys[part][:, None], part - bounds[0])
 
-    def groups(name: str) -> list[list[int]]:
-        buckets = Buckets(tmp_path / name, 1, len(keys))
-        for begin in range(0, 500, 64):
-            part = np.arange(begin, min(500, begin + 64))
-            buckets.append(keys[part][:, None], part)
-        return sorted(
-            sorted(group.tolist()) for records, begins in buckets for group in np.split(records, begins[1:])
-        )
+    def groups(names: list[str], begins: list[int]) -> tuple[list[list[int]], int]:
+        parts = list(shared_keys([tmp_path / name for name in names], begins, 0))
+        found = (np.split(records, starts[1:]) for records, starts in parts)
+        return sorted(sorted(group.tolist()) for part in found for group in part), len(parts)
 
-    whole = groups("whole")
+    whole, parts = groups(["one"], [0])
+    assert parts == 1
+    assert groups(["a", "b"], [0, 300])[0] == whole
     monkeypatch.setattr(spill, "PARTITION_ROWS", 64)
-    assert groups("parts") == whole
-    assert len(list((tmp_path / "parts").iterdir())) > 4
+    assert groups(["one"], [0]) == (whole, 8)
+    assert groups(["a", "b"], [0, 300]) == (whole, 8)
     assert sum(map(len, whole)) > 400
 
 
@@ -179,10 +182,10 @@ def test_spill_files_are_gone_after_a_crash_and_leftovers_before_a_run(
         seen.extend(path.name for path in (out / SPILL).iterdir())
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(module, "_drop_near", crash)
+    monkeypatch.setattr(module, "drop_near", crash)
     with pytest.raises(RuntimeError, match="killed"), spill_folder(out) as place:
         clean(Corpus(tmp_path / "in"), CleanRules(), Report(), place)
-    assert "ids.values" in seen
+    assert "keys" in seen
     assert "left over" not in seen
     assert list(out.iterdir()) == []
 

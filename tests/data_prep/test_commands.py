@@ -233,6 +233,28 @@ def test_an_unknown_name_to_hold_out(sources: Path, tmp_path: Path, fails: Calla
     assert not (tmp_path / "out").exists()
 
 
+def test_equal_ids_name_both_places(tmp_path: Path, fails: Callable[..., str]) -> None:
+    for name, word in (("a", "one"), ("b", "other")):
+        row = {"id": "k7", "x": f"{word} query", "y": f"{word} answer"}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+    message = fails("pairs", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--out", tmp_path / "out")
+    assert f"{tmp_path}/a.jsonl: row 1 and {tmp_path}/b.jsonl: row 1: id 'k7': two different pairs" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_leftovers_are_named(
+    prepared: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cpt("verify", prepared) == 0
+    for name in (".spill", ".pipeline"):
+        (prepared / name).mkdir()
+        assert "1 problem(s)" in fails("verify", prepared)
+        (prepared / name).rmdir()
+    (prepared / "card.md").unlink()
+    cpt("verify", prepared)
+    assert f"has no data card; write it with `cpt prep card {prepared}`" in capsys.readouterr().out
+
+
 def test_nothing_left_to_train_on(sources: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
     words = ("--holdout", "alpha", "beta", "gamma", "delta", "--processes", 1)
     assert "no training pairs" in fails("code", sources, "--out", tmp_path / "out", *words)

@@ -14,6 +14,7 @@ from data_prep.evaluation import EvaluationTexts, NgramRules, normalised
 from data_prep.pairs import Pair
 from data_prep.report import Report
 from data_prep.shards import stream_splits
+from data_prep.spill import spill_folder
 
 WORDS = [f"w{i}" for i in range(2000)]
 
@@ -28,7 +29,8 @@ def searched(
     """Ids of the dropped pairs, the report by task and the account."""
     stream_splits(tmp_path / "in", {"train": pairs}, source="t")
     corpus, report = Corpus(tmp_path / "in"), Report()
-    found = decontaminate(corpus, texts, rules or NgramRules(), report)
+    with spill_folder(tmp_path / "out") as spill:
+        found = decontaminate(corpus, texts, rules or NgramRules(), report, spill)
     return {pair.id for pair in pairs} - {pair.id for pair in corpus.survivors("train")}, found, report
 
 

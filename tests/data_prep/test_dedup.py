@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data_prep.dedup import drop_duplicates, drop_near_duplicates, near_duplicates
+from data_prep import dedup as module
+from data_prep.corpus import PRECEDENCE
+from data_prep.dedup import (
+    SameId,
+    drop_duplicates,
+    drop_duplicates_of,
+    drop_near_duplicates,
+    near_duplicates,
+)
 from data_prep.errors import DataError
 from data_prep.pairs import Pair
+from data_prep.pool import Pool, write_part
 from data_prep.report import Report
 from data_prep.shingles import shingles
+from data_prep.split import Splitter
 
 
 def ids(splits: dict[str, list[Pair]]) -> dict[str, list[str]]:
@@ -100,15 +112,86 @@ def test_bad_threshold(threshold: float) -> None:
         near_duplicates(["a"], ["a"], threshold)
 
 
-def test_only_training_pairs_are_dropped() -> None:
+def pooled(folder: Path, splits: dict[str, list[Pair]]) -> Pool:
+    """The pairs on disk, in two parts."""
+    place = {id(pair): name for name, pairs in splits.items() for pair in pairs}
+    every = [pair for pairs in splits.values() for pair in pairs]
+    parts = []
+    for number, pairs in enumerate((every[: len(every) // 2], every[len(every) // 2 :])):
+        parts.append(folder / f"part-{len(list(folder.iterdir()))}-{number}")
+        split = Fixed([place[id(pair)] for pair in pairs])
+        write_part(parts[-1], pairs, Report(), split=split, group=lambda pair: "")
+    return Pool(parts)
+
+
+class Fixed(Splitter):
+    """Says what it was told."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self._names = iter(names)
+
+    def __call__(self, group: str) -> str:
+        return next(self._names)
+
+
+def alive(pool: Pool) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {name: [] for name in PRECEDENCE}
+    for first, records in pool.batches():
+        for number, record in enumerate(records, first):
+            if pool.alive[number]:
+                found[PRECEDENCE[pool.place(number)]].append(record["id"])
+    return {name: sorted(names) for name, names in found.items()}
+
+
+def test_on_disk_as_in_memory(tmp_path: Path) -> None:
+    """Random collisions of ids, of x and of y, with chains, over all splits."""
+    rng = random.Random(9)
+    for _ in range(20):
+        splits: dict[str, list[Pair]] = {name: [] for name in PRECEDENCE}
+        for number in range(120):
+            pair = Pair(f"p{number:03}", f"x {rng.randrange(70)}", f"y  {rng.randrange(70)}")
+            splits[rng.choice(PRECEDENCE)].append(pair)
+            if rng.random() < 0.1:  # the same id, and one side
+                splits[rng.choice(PRECEDENCE)].append(Pair(pair.id, pair.x, f"y {rng.randrange(70)}"))
+        expected, found = Report(), Report()
+        kept = drop_duplicates(splits, expected)
+        pool = pooled(tmp_path, splits)
+        drop_duplicates_of(pool, found)
+        assert alive(pool) == {name: sorted(pair.id for pair in kept[name]) for name in PRECEDENCE}
+        assert found.dropped == expected.dropped
+    assert {"duplicate x", "duplicate y", "duplicate pair", "duplicate id"} <= expected.dropped.keys()
+
+
+def test_equal_ids_on_disk_are_an_error_that_names_the_id(tmp_path: Path) -> None:
+    splits = {"train": [Pair("a", "x1", "y1"), Pair("b", "x", "y"), Pair("a", "x2", "y2")]}
+    with pytest.raises(SameId, match="'a': two different pairs") as raised:
+        drop_duplicates_of(pooled(tmp_path, splits), Report())
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (again.id, str(again)) == ("a", str(raised.value))
+
+
+def test_held_out_texts_that_do_not_fit_are_searched_in_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(3)
+    heldout = [" ".join(f"w{rng.randrange(60)}" for _ in range(40)) for _ in range(30)]
+    texts = [edited(rng, rng.choice(heldout).split()) for _ in range(60)]
+    whole = near_duplicates(texts, heldout, 0.6)
+    monkeypatch.setattr(module, "HELD_OUT_SHINGLES", 100)
+    assert (near_duplicates(texts, heldout, 0.6) == whole).all()
+    assert 3 < whole.sum() < 60
+
+
+def test_only_training_pairs_are_dropped(tmp_path: Path) -> None:
     y = " ".join(f"t{i}" for i in range(40))
     splits = {
         "train": [Pair("near", "a", y + " more"), Pair("far", "b", "something else altogether in here")],
         "validation": [Pair("v", "c", y)],
         "test": [Pair("t", "d", y + " end")],
     }
-    report = Report()
-    drop_near_duplicates(splits, report, 0.7)
-    assert ids(splits) == {"train": ["far"], "validation": ["v"], "test": ["t"]}
+    report, pool = Report(), pooled(tmp_path, splits)
+    drop_near_duplicates(pool, report, 0.7, tmp_path / "near")
+    assert alive(pool) == {"train": ["far"], "validation": ["v"], "test": ["t"]}
     assert report.dropped["near-duplicate of a held-out y"] == 1
     assert np.sum(near_duplicates([y], [y])) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,45 @@ def test_encodings_and_line_ends(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"\x81\x8d")
     report, root = Report(), tmp_path.name
     assert read(tmp_path, report) == {f"{root}/bom.txt": "é\nb\nc\n", f"{root}/old.txt": "caf\u00e9 \u2019"}
-    assert report.kept == {"files read": 2, "files read as cp1252, not being UTF-8": 1}
+    assert report.kept == {"files read": 2, "files read as cp1252 where they are no UTF-8": 1}
     assert report.named == [("file neither UTF-8 nor cp1252", f"{root}/bad.txt")]
+
+
+def test_single_bad_bytes_do_not_change_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "mixed.txt").write_bytes("é \u201d ".encode() + "café".encode("cp1252") + "\nü\n".encode())
+    report = Report()
+    assert list(read(tmp_path, report).values()) == ["é \u201d café\nü\n"]
+    assert report.kept["files read as cp1252 where they are no UTF-8"] == 1
+
+
+def test_links_keep_their_names_and_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_text("text of the blob")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "blob")
+    assert find_documents([tmp_path / "link.txt"]) == [("link.txt", tmp_path / "link.txt")]
+    os.mkfifo(tmp_path / "pipe.txt")
+    report = Report()
+    assert list(read(tmp_path, report).values()) == ["text of the blob"]
+    assert report.named == [("no plain file", f"{tmp_path.name}/pipe.txt")]
+
+
+def test_two_files_of_one_name_are_refused_before_the_work(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.jsonl").write_text("")
+    paths = [tmp_path / "a" / "x.jsonl", tmp_path / "b" / "x.jsonl"]
+    with pytest.raises(DataError, match=r"a/x\.jsonl and .*b/x\.jsonl: have one name; give a folder"):
+        find_documents(paths)
+    assert len(find_documents([tmp_path])) == 2
+
+
+def test_a_folder_that_cannot_be_read_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def walk(root: Path, onerror: Callable[[OSError], None]) -> list[object]:
+        onerror(PermissionError(13, "Permission denied", f"{root}/secret"))
+        return []
+
+    monkeypatch.setattr(os, "walk", walk)
+    with pytest.raises(DataError, match="secret: cannot be read"):
+        find_documents([tmp_path])
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import tarfile
@@ -19,7 +20,10 @@ from data_prep.errors import DataError
 from data_prep.pairs import FIELDS, Pair
 from data_prep.shards import PairShards, quarantine_chunks
 from data_prep.shards.index import _COLUMNS, FORMAT
+from data_prep.shards.tokens import TOKENS_FORMAT
 from data_prep.shards.write import RECORDS_PER_CHUNK, SHARD_BYTES
+from data_prep.tokenize import tokenize
+from data_prep.tokenizer import train_tokenizer
 
 TEXT = (Path(__file__).parents[2] / "docs" / "shard-format.md").read_text(encoding="utf-8")
 
@@ -99,3 +103,30 @@ def test_a_manifest_from_before_the_seal_is_read(shards: Path) -> None:
     path.write_text(json.dumps({**manifest, "other": 1}))
     with pytest.raises(DataError, match=r"manifest\.json: damaged or edited"):
         PairShards.open(shards)
+
+
+def test_the_tables_of_token_ids_are_complete(shards: Path, tmp_path: Path) -> None:
+    serialised = train_tokenizer(["a b c"], vocab_size=270, identifiers=False).to_str()
+    options = {"max_tokens": 9, "overwrite": False, "prep_command": "tokenize"}
+    tokenize(argparse.Namespace(folder=str(shards), out=tmp_path / "ids", **options), serialised)
+    manifest = json.loads((tmp_path / "ids" / "manifest.json").read_text())
+    assert [name for name, _ in table("key of `tokens`")] == list(manifest["tokens"])
+    assert (manifest["format"], manifest["kind"], manifest["unit"]) == (TOKENS_FORMAT, "tokens", "tokens")
+    assert TOKENS_FORMAT in TEXT
+    with tarfile.open(tmp_path / "ids" / "unit-00000.tar") as tar:
+        member = tar.extractfile(tar.getmembers()[0])
+        assert member is not None
+        chunk = msgpack.unpackb(zstandard.ZstdDecompressor().decompress(member.read()))
+    columns = [name for name, value in chunk.items() if isinstance(value, bytes)]
+    assert [name for name, _ in table("column of ids")] == columns
+    assert list(chunk)[:6] == ["format", *list(manifest["tokens"])]
+    assert set(chunk) == {*list(chunk)[:6], "id", "source", "meta", *columns}
+    index = msgpack.unpackb(
+        zstandard.ZstdDecompressor().decompress((tmp_path / "ids" / "unit-00000.idx").read_bytes())
+    )
+    assert (index["format"], index["tokenizer"]) == (TOKENS_FORMAT, manifest["tokens"]["tokenizer"])
+    parts = {
+        key: json.loads(serialised)[key] for key in ("normalizer", "pre_tokenizer", "model", "added_tokens")
+    }
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    assert xxhash.xxh3_128_hexdigest(text.encode()) == manifest["tokens"]["tokenizer"]

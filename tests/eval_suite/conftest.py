@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from eval_suite.results import Result
 
 _GOOD = ["great", "fun", "moving", "clever", "warm", "bright"]
 _BAD = ["dull", "cold", "awful", "flat", "stale", "grim"]
@@ -62,6 +65,9 @@ def toy_data(tmp_path: Path) -> Path:
         write(
             f"SST/binary/sentiment-{part}", [f"{sentence([_BAD, _GOOD][i % 2])} \t{i % 2}" for i in range(n)]
         )
+    for part, n in [("train", 50), ("dev", 15), ("test", 15)]:
+        lines = [f"{i % 5} {sentence([_BAD, _BAD, _FILLER, _GOOD, _GOOD][i % 5])}" for i in range(n)]
+        write(f"SST/fine/sentiment-{part}", lines)
     kinds = ["ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"]
     for name, n in [("train_5500", 72), ("TREC_10", 18)]:
         lines = [f"{kinds[i % 6]}:fine {sentence([_GOOD[i % 6], _BAD[i % 6]])} ?" for i in range(n)]
@@ -82,6 +88,25 @@ def real_data() -> Path:
     if not (folder / "downstream").is_dir():
         pytest.skip("no SentEval data here; name its folder in CPT_TEST_DATA")
     return folder
+
+
+@pytest.fixture
+def make_result() -> Callable[..., Result]:
+    """`make_result("CR", "name", 0.8)`: a probe of 400 examples, 80 % of them right; any field can be replaced."""
+
+    def of(task: str, encoder: str, share: float, n: int = 400, **changes: object) -> Result:
+        right = (np.random.default_rng(len(task)).permutation(n) < round(share * n)).astype(float)
+        score = round(100 * float(right.mean()), 2)
+        facts: dict[str, object] = {
+            "task": task, "family": "probe", "score": score, "metric": "accuracy", "scores": {"accuracy": score},
+            "interval": [score - 2, score + 2], "protocol": "senteval/nested10/logreg/raw", "encoder": encoder,
+            "fingerprint": encoder * 3, "side": "x", "dtype": "float32", "dim": 8, "seed": 1111,
+            "examples": {"all": n}, "data_sha256": f"data of {task}", "settings": {"grid": [0.5, 1.0]},
+            "per_example": {"accuracy": right.tolist()}, "versions": {"numpy": "2.4.6"},
+        }  # fmt: skip
+        return Result(**{**facts, **changes})  # type: ignore[arg-type]
+
+    return of
 
 
 @pytest.fixture(scope="session")

@@ -62,10 +62,11 @@ def test_any_folder_is_a_task(folder: Path) -> None:
     assert result.score == 100.0
     assert result.scores["recall@100"] == 100.0
     assert result.examples == {"queries": 2, "documents": 4}
-    assert result.per_example["ndcg@10"] == [100.0, 100.0]
+    assert result.per_example["ndcg@10"] == [1.0, 1.0]
     assert result.protocol == "beir/test/ndcg@10"
     assert result.interval == [100.0, 100.0]
     assert result.details["own_ids_dropped"] == 0
+    assert find_task("beir:toy").examples(folder.parent) == [("plate drag",), ("wing lift",)]
 
 
 def test_a_split_that_is_not_there_names_those_that_are(folder: Path) -> None:

@@ -40,8 +40,9 @@ def test_both_directions_are_named() -> None:
     result = task(pools).run(Table(vectors), Path(), Options())
     # q0 finds c0; q1 is nearer to c0 than to c1; both codes find their own query
     assert result.scores == {"mrr": 75.0, "recall@1": 50.0, "recall@10": 100.0, "mrr_code_to_query": 100.0}
-    assert result.per_example["mrr"] == [100.0, 50.0]
+    assert result.per_example["mrr"] == [1.0, 0.5]
     assert result.details["candidates"] == [2]
+    assert task(pools).examples(Path()) == [("q0",), ("q1",)]
     uneven = [CodePool(["q1"], ["c0", "c2", "c1"], np.array([2]), ["a", "b", "c"])]
     assert task(uneven).run(Table(vectors), Path(), Options()).scores == {
         "mrr": 33.33,
@@ -113,8 +114,8 @@ def test_pools_are_code_search_nets_own(tmp_path: Path) -> None:
     pools = read_pools(write_search_net(tmp_path), "python", 10, strip=True)
     in_order = [f"u{i}" for i in (*range(0, 25, 2), *range(1, 25, 2))]
     order = np.arange(25)
-    np.random.seed(0)  # noqa: NPY002  # as the benchmark's own script does
-    np.random.shuffle(order)  # noqa: NPY002
+    np.random.seed(0)  # as the benchmark's own script does
+    np.random.shuffle(order)
     shuffled = [in_order[i] for i in order]
     assert [pool.ids for pool in pools] == [shuffled[:10], shuffled[10:20]]  # the rest is left out
     assert pools[0].queries[0] == f"Return item number {shuffled[0][1:]} of all."

@@ -16,7 +16,8 @@ import pytest
 from eval_suite import data
 from eval_suite.data import RemoteFile, fetch, known_files
 from eval_suite.errors import EvalError
-from eval_suite.tasks.senteval import TASKS
+from eval_suite.tasks.senteval import SEVEN, TASKS
+from eval_suite.tasks.sts import TASKS as STS
 
 CONTENT = bytes(range(256)) * 400
 DEAD = "http://127.0.0.1:9/"  # the discard port: nothing listens
@@ -174,7 +175,7 @@ def test_a_target_that_cannot_be_written_is_named(server: str, tmp_path: Path) -
 
 def test_the_table_covers_the_seven_tasks() -> None:
     table = {file.path: file for file in known_files("senteval")}
-    assert set(table) == {f"downstream/{path}" for task in TASKS.values() for path in task.files}
+    assert set(table) == {f"downstream/{path}" for name in SEVEN for path in TASKS[name].files}
     for file in table.values():
         assert len(file.sha256) == 64
         assert len(set(file.addresses)) >= 3
@@ -183,8 +184,19 @@ def test_the_table_covers_the_seven_tasks() -> None:
         known_files("sentevil")
 
 
+def test_the_other_suites_cover_their_tasks() -> None:
+    sentences = {file.path for file in known_files("sst2")}
+    assert sentences == {f"downstream/{path}" for path in TASKS["SST2-sentences"].files}
+    pairs = {file.path for file in known_files("sts")}
+    wanted = {
+        f"downstream/{path}" for task in STS.values() for subset in task.subsets for path in subset.files
+    }
+    assert wanted <= pairs
+
+
 @pytest.mark.data
-def test_the_tables_hashes_are_those_of_the_real_files(real_data: Path) -> None:
-    for file in known_files("senteval"):
+@pytest.mark.parametrize("suite", ["senteval", "sst2", "sts"])
+def test_the_tables_hashes_are_those_of_the_real_files(suite: str, real_data: Path) -> None:
+    for file in known_files(suite):
         content = (real_data / file.path).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.sha256)

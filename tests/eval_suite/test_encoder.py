@@ -159,6 +159,9 @@ class FakeModel(list):
     def state_dict(self):
         return self.weights
 
+    def parameters(self):
+        return self.weights.values()
+
     def _answer(self, kind: float, texts: list[str]):
         import torch
 
@@ -179,6 +182,7 @@ def test_sentence_transformers_sides() -> None:
     for side, kind in [("plain", 0.0), ("x", 1.0), ("y", 2.0)]:
         assert encode_texts(encoder, ["a"], side).tolist() == [[kind, kind]]
     assert symmetric_side(encoder) == "plain"
+    assert encoder.facts == {"parameters": 2, "max_length": 8}
 
 
 def test_the_fingerprint_follows_the_weights_and_the_settings() -> None:

@@ -36,8 +36,9 @@ def test_answers_count_in_the_text_and_not_in_the_title(tmp_path: Path) -> None:
     result = run_task(BM25Encoder(), "NQ", tmp_path)  # type: ignore[arg-type]
     # The first question finds 1889; "Seine" stands in a title alone.
     assert result.scores == {"recall@20": 50.0, "recall@100": 50.0}
-    assert result.per_example["recall@20"] == [100.0, 0.0]
+    assert result.per_example["recall@20"] == [1.0, 0.0]
     assert result.settings["match"] == "DPR string"
+    assert TASKS["NQ"].examples(tmp_path) == [(question,) for question, _ in QUESTIONS]
     assert [line.split(":")[0][:9] for line in result.warnings] == ["2 queries", "4 documen", "50.0 % of"]
 
 

@@ -39,3 +39,10 @@ def test_a_plug_in_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch, n
     monkeypatch.setattr(registry, "entry_points", lambda group: [SimpleNamespace(name=name, load=load)])
     with pytest.raises(EvalError, match=message):
         registry.groups()
+
+
+def test_every_task_keeps_the_protocol() -> None:
+    for task in registry.find_tasks(["all"]):
+        assert task.name
+        assert task.family
+        assert all(callable(getattr(task, name)) for name in ("protocol", "sha256", "examples", "run"))

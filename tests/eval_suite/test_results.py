@@ -28,10 +28,16 @@ def result(**changes: object) -> Result:
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     path = result().write(tmp_path / "new" / "folder")
     assert read_result(path) == result()
-    assert [p.name for p in path.parent.iterdir()] == ["CR.abc-defabc-d.json"]
+    assert [p.name for p in path.parent.iterdir()] == ["CR.abc-defabc-d.3c4b10.json"]
     assert {"task", "score", "scores", "metric", "protocol", "encoder", "fingerprint"} <= set(
         json.loads(path.read_text())
     )
+
+
+def test_two_protocols_stand_beside_each_other(tmp_path: Path) -> None:
+    quick = result(protocol="senteval/nested10/logreg-fast/raw")
+    assert result().write(tmp_path) != quick.write(tmp_path)
+    assert finished(tmp_path, "CR", quick.fingerprint, quick.protocol, quick.data_sha256) == quick
 
 
 def test_nan_never_gets_into_a_file(tmp_path: Path) -> None:

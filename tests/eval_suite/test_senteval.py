@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eval_suite.errors import EvalError
-from eval_suite.tasks.senteval import TASKS, downstream, find_task
+from eval_suite.tasks.files import downstream, edition_warnings
+from eval_suite.tasks.senteval import TASKS, find_task
 
 SIZES = {
+    "SST2-sentences": {"train": 6920, "dev": 872, "test": 1821},
     "MR": {"all": 10662},
     "CR": {"all": 3775},
     "SUBJ": {"all": 10000},
@@ -93,8 +96,9 @@ def test_protocol_ids() -> None:
 def test_mistakes_are_named(toy_data: Path, tmp_path: Path) -> None:
     with pytest.raises(EvalError, match="unknown task 'SST-2'; did you mean 'SST2'"):
         find_task("SST-2")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(EvalError, match="no `downstream` folder"):
-        find_task("CR").read(tmp_path)
+        find_task("CR").read(tmp_path / "empty")
     with pytest.raises(EvalError, match="is no folder"):
         find_task("CR").read(tmp_path / "absent")
     (toy_data / "downstream/CR/custrev.neg").unlink()
@@ -120,3 +124,22 @@ def test_official_sizes(real_data: Path) -> None:
         parts = find_task(name).read(real_data)
         assert {part: len(examples.labels) for part, examples in parts.items()} == sizes
         assert all(len(np.unique(e.labels)) == (6 if name == "TREC" else 2) for e in parts.values())
+
+
+def test_the_folder_is_found_below_the_data(toy_data: Path) -> None:
+    assert downstream(toy_data.parent) == toy_data / "downstream"
+
+
+def test_changed_bytes_are_named_by_their_checksums(toy_data: Path) -> None:
+    root = downstream(toy_data)
+    (line,) = edition_warnings(root, ["CR/custrev.neg"])
+    found = hashlib.sha256((root / "CR/custrev.neg").read_bytes()).hexdigest()
+    assert f"CR/custrev.neg: its sha256 is {found[:12]}, not ec94532766f6 of the known edition" in line
+    (root / "own.txt").write_text("mine")
+    assert edition_warnings(root, ["own.txt"]) == []
+
+
+@pytest.mark.data
+def test_the_known_edition_gives_no_warning(real_data: Path) -> None:
+    for task in TASKS.values():
+        assert edition_warnings(downstream(real_data), task.files) == []

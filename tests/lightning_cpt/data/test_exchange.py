@@ -23,14 +23,14 @@ def batches(folder: str, tokenizer_folder: str, workers: int, count: int, bad: i
     rank, world_size = rank_and_world_size()
     shards = PairShards.open(folder)
     if bad >= 0:
-        good = shards.read_chunk
+        good = shards.read_packed
 
         def read_chunk(chunk: int) -> Any:
             if chunk == bad:
                 raise CorruptChunk("a.tar", chunk, f"chunk {chunk}: damaged")
             return good(chunk)
 
-        shards.read_chunk = read_chunk  # type: ignore[method-assign]
+        shards.read_packed = read_chunk  # type: ignore[method-assign]
     plan = Plan(TrainingSet({"toy": shards}), Mixture(["toy"], [shards.count], [None], 16), 0, 4)
     tokenizer = PairTokenizer(tokenizer_folder, max_length_x=24, max_length_y=24)
     reader = TrainingReader(ShareReader(plan, "stop", rank, world_size, workers), tokenizer, hard_negatives=1)

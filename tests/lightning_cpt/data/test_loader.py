@@ -13,6 +13,7 @@ import torch
 
 from data_prep.errors import CorruptChunk
 from data_prep.shards import PairShards
+from data_prep.shards.quarantine import quarantine_chunks
 from lightning_cpt.data.loader import PairLoader
 from lightning_cpt.data.mixture import Mixture
 from lightning_cpt.data.plan import Plan, TrainingSet
@@ -148,6 +149,19 @@ def test_a_state_of_other_data_is_refused(
         other.load_state_dict(loader(shards, tokenizer).state_dict())
 
 
+def test_a_quarantine_after_the_checkpoint_is_named(
+    tmp_path: Path, shards: PairShards, tokenizer: PairTokenizer
+) -> None:
+    state = loader(shards, tokenizer).state_dict()
+    shutil.copytree(shards.folder, tmp_path / "train")
+    (shard,) = (entry["name"] for entry in shards.manifest["shards"])
+    quarantine_chunks(tmp_path / "train", shard, [3])
+    with pytest.raises(ConfigError, match=r"^[^\n]*train: chunks went into quarantine after the checkpoint[^\n]*--undo"):
+        loader(PairShards.open(tmp_path / "train"), tokenizer).load_state_dict(state)
+    quarantine_chunks(tmp_path / "train", shard, [3], undo=True)
+    loader(PairShards.open(tmp_path / "train"), tokenizer).load_state_dict(state)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_corrupt_chunk_is_one_line_in_the_main_process(
     tmp_path: Path, shards: PairShards, tokenizer: PairTokenizer, workers: int
@@ -165,13 +179,13 @@ def test_each_chunk_of_a_pass_is_read_once_by_one_worker_of_one_rank(
     shards: PairShards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    original = PairShards.read_chunk
+    original = PairShards.read_packed
 
     def counted(self: PairShards, i: int) -> list[dict[str, Any]]:
         read.append(i)
         return original(self, i)
 
-    monkeypatch.setattr(PairShards, "read_chunk", counted)
+    monkeypatch.setattr(PairShards, "read_packed", counted)
     # Each worker has a reader of its own, as in a run.
     readers = [ShareReader(plan_of(shards), rank=rank, world_size=2, workers=2) for rank in (0, 0, 1, 1)]
     for number in range(BATCHES):

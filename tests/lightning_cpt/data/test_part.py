@@ -27,12 +27,19 @@ def part(tokenizer: PairTokenizer, places: list[int]) -> Part:
     found = np.array(places, np.int64)
     records = [record(at) for at in places]
     return Part.of(
-        records, tokenizer, places=found, ranks=found % 2, rows=found + 100, hard_negatives=2, replaced=["a"]
+        records,
+        tokenizer,
+        places=found,
+        ranks=found % 2,
+        rows=found + 100,
+        hashes=(found[:, None] + np.arange(3)).astype(np.uint64) + np.uint64(2**63),
+        hard_negatives=2,
+        replaced=["a"],
     )
 
 
 def same(one: Part, other: Part) -> bool:
-    tensors = ("places", "ranks", "rows", "counts", "negative_hashes")
+    tensors = ("places", "ranks", "rows", "hashes", "counts", "negative_hashes")
     sides = [
         torch.equal(getattr(getattr(one, side), of), getattr(getattr(other, side), of))
         for side in ("x", "y", "negatives")

@@ -1,0 +1,95 @@
+"""`cpt prep run`: the stages of a pipeline one after the other, each by an executor; goes on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterable
+from functools import partial
+
+from tqdm import tqdm
+
+from data_prep.errors import DataError
+from data_prep.pipeline.config import Pipe
+from data_prep.pipeline.plan import WORK, Plan, Stage, make_plan
+from data_prep.pipeline.stages import DONE, run_task
+from data_prep.shards import SPLITS
+from data_prep.shards.write import check_target
+
+EXECUTORS = ("local", "ray", "slurm")
+
+
+def run(args: argparse.Namespace, pipe: Pipe, texts: Iterable[tuple[str, str]] | None) -> int:
+    """Run a pipeline, or go on with it.
+
+    Args:
+        args: ``executor``, ``workers``, ``tasks``, ``overwrite``.
+        pipe: What is done.
+        texts: (task, text) of evaluation, where the pipeline takes them out.
+
+    Raises:
+        DataError: mistakes of any kind; a finished folder without ``overwrite``.
+    """
+    from data_prep import engine  # datatrove takes a second to import
+
+    _check_slurm(args.executor, pipe)
+    work = pipe.out / WORK
+    if args.overwrite:
+        shutil.rmtree(work, ignore_errors=True)
+    if not work.exists() or (work / DONE).exists():
+        for name in SPLITS:
+            check_target(pipe.out / name, overwrite=args.overwrite)
+        shutil.rmtree(work, ignore_errors=True)
+    plan, begun = make_plan(pipe, args.tasks, texts)
+    made = [
+        (
+            stage,
+            engine.make_executor(
+                args.executor,
+                stage.name,
+                partial(run_task, str(plan.folder), stage.name),
+                stage.tasks,
+                args.workers,
+                plan.folder / "tasks" / stage.name,
+                pipe.slurm,
+            ),
+        )
+        for stage in plan.stages()
+    ]
+    if args.executor == "slurm":
+        script = plan.folder / engine.SUBMIT
+        script.write_text(engine.submit_script([(stage.name, executor.write()) for stage, executor in made]))
+        print(f"{len(made)} stages; submit them with: bash {script}")
+        return 0
+    if begun:
+        _forget_halves(plan)
+    for stage, executor in made:
+        with _bar(stage) as bar:
+            executor.run(bar.update)
+    return _finish(plan)
+
+
+def _check_slurm(executor: str, pipe: Pipe) -> None:
+    for key in ("partition", "time"):
+        if executor == "slurm" and key not in pipe.slurm:
+            raise DataError(f"--executor slurm: the pipeline's section slurm has to name a {key}")
+
+
+def _bar(stage: Stage) -> tqdm:
+    return tqdm(total=stage.tasks, unit=" tasks", desc=f"{stage.name:<6}", mininterval=1.0)
+
+
+def _forget_halves(plan: Plan) -> None:
+    """Delete what tasks of a killed run left half done."""
+    for stage in plan.stages():
+        for path in (plan.folder / stage.name).glob(".*"):
+            shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(plan.folder / "sorted", ignore_errors=True)
+
+
+def _finish(plan: Plan) -> int:
+    done = json.loads((plan.folder / DONE).read_bytes())
+    print("\n".join(done["said"]))
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    return 0
