@@ -172,7 +172,8 @@ def explained(encoder: Encoder, data: SearchSet, found: Found) -> tuple[dict[str
         "queries_without_text": sum(query not in data.queries for query in data.qrels),
         "queries_without_relevant": int((relevant == 0).sum()) if len(judged.row) else 0,
     }
-    warnings = _data_warnings(data, found.documents, details) + data.notes + tie_warnings(rate)
+    warnings = _data_warnings(data, found.documents, details) + data.notes
+    warnings += tie_warnings(rate, "queries have equal scores among their first ten and the next")
     if isinstance(found.scorer, VectorScorer):
         more, lines = _vectors_explained(encoder, data, found.scorer, found.ledger.right)
         details, warnings = details | more, warnings + lines

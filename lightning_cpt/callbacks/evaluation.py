@@ -74,7 +74,7 @@ class TaskScores(Callback):
         """Find the tasks and their data once, before the first step.
 
         Raises:
-            EvalError: an unknown task, or data that is not there; on all ranks.
+            EvalError: an unknown task or option, or data that is not there; on all ranks.
         """
         if stage != "fit":
             return
@@ -84,9 +84,10 @@ class TaskScores(Callback):
         _raised(self._team.broadcast(self._missing() if trainer.is_global_zero else None))
 
     def _missing(self) -> Exception | None:
-        """What keeps rank 0 from reading the data; a value, as the other ranks wait for it."""
+        """What keeps rank 0 from running the tasks; a value, as the other ranks wait for it."""
         try:
             for task in self._found:
+                task.protocol(self.options)
                 task.sha256(self.data)
         except Exception as error:
             return portable(error)
