@@ -158,8 +158,7 @@ def _run_one(encoder: Encoder, task: Task, sha256: str, options: Options, args: 
     from eval_suite.rng import rng_kept
 
     done = finished(args.out, task.name, encoder.fingerprint, task.protocol(options), sha256)
-    asked = args.trec and task.family == "search"  # a result holds no run to write
-    if done and not asked:
+    if done and not _lacks_run(args.trec, task, encoder):
         _say(f"{task.name}: {done.score:.2f}, already done: {done.path(args.out)}")
         return done
     _say(f"{task.name}: running")
@@ -169,6 +168,15 @@ def _run_one(encoder: Encoder, task: Task, sha256: str, options: Options, args: 
     spent = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in result.seconds.items())
     _say(f"{task.name}: {result.score:.2f} ({spent}) -> {path}")
     return result
+
+
+def _lacks_run(trec: Path | None, task: Task, encoder: Encoder) -> bool:
+    """Whether a run for trec_eval is asked for and not there: a finished result holds none to write."""
+    from eval_suite.trec_files import stem
+
+    if trec is None or task.family != "search":
+        return False
+    return not (trec / f"{stem(task.name, encoder.fingerprint)}.run").is_file()
 
 
 def mteb_command(args: argparse.Namespace) -> int:
