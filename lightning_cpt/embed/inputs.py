@@ -138,7 +138,12 @@ def _lines(text: TextIO, where: str, name: str) -> Iterator[Row]:
 def _shards(place: Path | str, fields: Fields) -> Iterator[Row]:
     if fields.text not in (None, "x", "y"):
         raise ConfigError(f"--text-field {fields.text}: shards have x and y; leave it out")
-    for record in PairShards.open(place):
+    shards = PairShards.open(place)
+    if shards.tokens is not None:
+        raise ConfigError(
+            f"INPUT {place}: holds token ids, not texts; give the shards that they were made from"
+        )
+    for record in shards:
         yield str(record["id"]), record[fields.text or fields.side]
 
 

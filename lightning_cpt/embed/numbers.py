@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
+from lightning_cpt.errors import ConfigError
+
 SAMPLE = 2000  # rows whose float32 vectors are kept beside, to measure the loss
 QUERIES = 200  # of them
 TOP = 10
@@ -17,8 +19,17 @@ def store(vectors: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray | Non
 
     An int8 row uses the whole range from -127 to 127 for its own largest number: no other row decides on it, so that
     parts can be written one by one.
+
+    Raises:
+        ConfigError: a number is beyond what the type holds.
     """
     if dtype != "int8":
+        most, room = float(np.abs(vectors).max(initial=0)), float(np.finfo(dtype).max)
+        if most > room:
+            raise ConfigError(
+                f"--dtype {dtype}: the encoder gives numbers up to {most:.3g}, {dtype} holds {room:.6g}; "
+                "take float32 or int8"
+            )
         return vectors.astype(dtype), None
     largest = np.abs(vectors).max(axis=1)  # (n,)
     scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)

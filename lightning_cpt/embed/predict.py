@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from lightning_cpt.embed.parts import Work
 from lightning_cpt.embed.spool import Spool
 from lightning_cpt.encoder import TextEncoder
-from lightning_cpt.errors import ConfigError
+from lightning_cpt.errors import ConfigError, TrainingError
 from lightning_cpt.ragged import Ragged
 from lightning_cpt.tokenization import Side
 
@@ -118,6 +118,10 @@ class PartEmbedder(LightningModule):
         (encoder,) = self._encoder
         if isinstance(content, Ragged):
             vectors: np.ndarray = encoder.encode_tokens(content)
+            if not np.isfinite(vectors).all():
+                raise TrainingError(
+                    f"encoder {encoder.name}: some vectors are not finite; check the weights, or take --precision 32-true"
+                )
             return vectors
         from eval_suite.vectors import checked
 

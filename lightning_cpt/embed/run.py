@@ -59,9 +59,22 @@ def embed(settings: Settings) -> int:
         ConfigError, DataError, EvalError: inputs, encoder or place are not as they have to be.
         TrainingError: out of memory.
     """
+    try:
+        return _embed(settings)
+    except ConnectionError:  # of a pipe that nobody reads any more, or another rank
+        raise
+    except OSError as error:  # reading has its own errors: this is the place that is written
+        raise ConfigError(
+            f"--out {settings.out}: cannot be written ({error.strerror or error}); what is done is kept: make room, and "
+            "the same command goes on"
+        ) from error
+
+
+def _embed(settings: Settings) -> int:
     _check(settings)
     _quiet()
     result = Result.at(settings.out, settings.format)
+    _check_apart(settings.inputs, result.vectors)
     if result.format == "parquet":
         import_pyarrow()
     trainer = _trainer(settings)
@@ -94,6 +107,17 @@ def _check(settings: Settings) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} {getattr(settings, name)}: must be 1 or more")
     if settings.workers is not None and settings.workers < 0:
         raise ConfigError(f"--workers {settings.workers}: must be 0 or more")
+
+
+def _check_apart(inputs: list[str], vectors: Path) -> None:
+    """Refuse a result inside a folder of inputs: the same command would read it as texts the next time."""
+    place = vectors.expanduser().resolve().parent
+    for name in inputs:
+        folder = Path(name).expanduser()
+        if name != STDIN and folder.is_dir() and place.is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"--out {vectors}: lies in the input {name}, and would be read with it; name another place"
+            )
 
 
 def _load(name: str) -> Any:

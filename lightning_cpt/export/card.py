@@ -11,6 +11,8 @@ from eval_suite.results import Result
 from lightning_cpt._version import __version__
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.export.facts import licences
+from lightning_cpt.export.markdown import cell, fenced, plain, without_credentials, without_secrets
+from lightning_cpt.export.place import TAG
 
 NAME = "README.md"
 _LIBRARY = {"sentence-transformers": "sentence-transformers", "transformers": "transformers", "onnx": "onnx"}
@@ -72,7 +74,7 @@ def _lines(card: Card) -> Iterator[str]:
     weights = sum(p.numel() for p in encoder.parameters())
     kind = encoder.backbone.config.model_type  # type: ignore[union-attr]
     yield from ("---", f"library_name: {_LIBRARY[card.to]}", "pipeline_tag: sentence-similarity", "tags:")
-    yield from ("- embeddings", "- contrastive-learning", "- lightning-cpt", "---", f"# {card.name}", "")
+    yield from ("- embeddings", "- contrastive-learning", f"- {TAG}", "---", f"# {plain(card.name)}", "")
     yield (
         f"A {kind} of {weights / 1e6:,.1f} M weights that turns texts into unit vectors of {encoder.dim} numbers, trained by "
         f"contrastive pre-training with lightning_cpt {__version__} for {card.step:,} steps. Similarity is the dot product."
@@ -83,7 +85,7 @@ def _lines(card: Card) -> Iterator[str]:
         ("x", "query", "queries, docstrings; texts compared with their like"),
         ("y", "document", "documents, code"),
     ):
-        start, end = (f"`{token}`" for token in tokens.delimiters[side])
+        start, end = (cell(f"`{token}`") for token in tokens.delimiters[side])
         yield f"| {name} (side {side}) | {use} | {start} {end} | {tokens.max_length[side]} |"
     yield ""
     yield "The vector is the last hidden state at the end token, which is appended after truncation, scaled to length 1."
@@ -93,15 +95,8 @@ def _lines(card: Card) -> Iterator[str]:
     if card.comparison:
         yield f"This very code was run after the export: {card.comparison}."
     yield from ("", "## Scores", "", *_scores(card.scores), "", "## Training data", "", *_data(card))
-    yield from (
-        "",
-        "## Recipe",
-        "",
-        "```yaml",
-        card.recipe.rstrip() or "# the checkpoint has none",
-        "```",
-        "",
-    )
+    recipe = without_secrets(card.recipe).rstrip() or "# the checkpoint has none"
+    yield from ("", "## Recipe", "", fenced(recipe, "yaml"), "")
     yield from ("## Citation", "", "```bibtex", _CITATION.replace("VERSION", __version__), "```")
 
 
@@ -113,12 +108,14 @@ def _scores(results: list[Result]) -> Iterator[str]:
     yield "| task | metric | score | interval | protocol | side |\n| --- | --- | --- | --- | --- | --- |"
     for result in results:
         between = f"{result.interval[0]:.2f} to {result.interval[1]:.2f}" if result.interval else "-"
-        yield f"| {result.task} | {result.metric} | {result.score:.2f} | {between} | {result.protocol} | {result.side} |"
+        names = (cell(plain(name)) for name in (result.task, result.metric))
+        protocol, side = (cell(plain(name)) for name in (result.protocol, result.side))
+        yield f"| {' | '.join(names)} | {result.score:.2f} | {between} | {protocol} | {side} |"
 
 
 def _data(card: Card) -> Iterator[str]:
     if not card.data:
-        where = ", ".join(f"`{folder}`" for folder in card.folders) or "not stated"
+        where = ", ".join(f"`{without_credentials(folder)}`" for folder in card.folders) or "not stated"
         yield f"Folder: {where}. Its data card was not at hand, so sources and licences are not stated here."
         return
     names = licences(card.data)

@@ -48,14 +48,14 @@ def licences(card: str) -> list[str]:
     parts = [part for part in re.split(r"^#### ", card, flags=re.MULTILINE) if part.startswith("Licences")]
     found = []
     for part in parts:
-        header, _, *rows = [_cells(line) for line in part.splitlines() if line.startswith("|")]
+        header, *rows = [_cells(line) for line in part.splitlines() if line.startswith("|")] or [[]]
         column = header.index("train") if "train" in header else 1
-        found += [row[0] for row in rows if row[column] != "0"]
+        found += [row[0] for row in rows[1:] if row[column : column + 1] != ["0"]]  # the first is the rule
     return list(dict.fromkeys(found))
 
 
 def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split("|")]
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
 
 
 def scores(folder: Path, fingerprint: str) -> list[Result]:

@@ -11,6 +11,8 @@ from tempfile import mkdtemp
 from data_prep.files import sync_folder
 from lightning_cpt.errors import ConfigError
 
+TAG = "lightning-cpt"  # in every card's head
+
 
 @contextmanager
 def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
@@ -22,10 +24,15 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
     out = out.expanduser()
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise ConfigError(f"--out {out}: is no folder; name another")
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise ConfigError(
-            f"--out {out}: is there already; name another folder, or replace it with --overwrite"
-        )
+    if out.is_dir() and any(out.iterdir()):
+        if not overwrite:
+            raise ConfigError(
+                f"--out {out}: is there already; name another folder, or replace it with --overwrite"
+            )
+        if not _is_export(out):  # a run's folder, or somebody's home, would be gone
+            raise ConfigError(
+                f"--out {out}: is no former export, so --overwrite leaves it alone; name another folder"
+            )
     try:
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         new = Path(mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.absolute().parent))
@@ -43,6 +50,15 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether its card has the tag of ours."""
+    try:
+        head = (folder / "README.md").read_text(encoding="utf-8").partition("\n---\n")[0]
+    except (OSError, UnicodeDecodeError):
+        return False
+    return f"- {TAG}" in head.splitlines()
 
 
 def _swap(new: Path, out: Path) -> None:

@@ -78,7 +78,12 @@ def export(
 def _read(checkpoint: str) -> tuple[TextEncoder, dict[str, Any], dict[str, Any]]:
     """The encoder, the checkpoint and its recipe."""
     state = read_checkpoint(checkpoint)
-    config: dict[str, Any] = yaml.safe_load(state.get("config", "{}")) or {}
+    try:
+        config: dict[str, Any] = dict(yaml.safe_load(state.get("config") or "{}") or {})
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{checkpoint}: its recipe cannot be read; give a checkpoint that `cpt fit` wrote"
+        ) from error
     part = (config.get("model") or {}).get("encoder")
     kind = part.get("class_path", _OURS[0]) if isinstance(part, dict) else _OURS[0]
     if kind not in _OURS:
@@ -114,5 +119,8 @@ def _card(
 def _data_folders(config: dict[str, Any]) -> list[str]:
     data = config.get("data") or {}
     sources = data.get("sources") or {}
-    found = [data.get("folder"), *(source.get("folder") for source in sources.values())]
+    found = [
+        data.get("folder"),
+        *(source.get("folder") for source in sources.values() if isinstance(source, dict)),
+    ]
     return [folder for folder in found if folder]

@@ -80,7 +80,15 @@ def set_effort(index: Any, kind: Kind, effort: int | None) -> int | None:
 
 
 def save(index: Any, path: Path) -> None:
-    faiss().write_index(index, str(path))
+    """Write the index.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        faiss().write_index(index, str(path))
+    except RuntimeError as error:  # FAISS tells of a full disk in many lines
+        raise ConfigError(f"{path.parent}: cannot be written; make room, or name another folder") from error
 
 
 def load(path: Path) -> Any:

@@ -106,7 +106,7 @@ def index_command(args: argparse.Namespace) -> int:
     queries = [item.text for item in read_items([args.queries])] if args.queries else []
     items = read_items(args.paths, args.field)
     index = build_index(args.out, args.encoder, items, kind=args.kind, queries=queries, progress=True)
-    size = sum(path.stat().st_size for path in args.out.iterdir()) / 1e6
+    size = sum(path.stat().st_size for path in index.folder.iterdir()) / 1e6
     print(f"{len(index):,} texts, {index.manifest['dim']} columns, {args.kind}, {size:,.1f} MB -> {args.out}")
     for row in index.manifest["recall"]:
         print(
@@ -194,12 +194,13 @@ def _check_output(args: argparse.Namespace) -> None:
 
 def _questions(given: Sequence[str]) -> Iterator[str]:
     """Those of the command line, else the lines of standard input, with a prompt where somebody types them."""
-    if given:
-        yield from given
-        return
-    for line in _typed() if sys.stdin.isatty() else sys.stdin:
-        if line.strip():
-            yield line.strip()
+    try:
+        for line in given or (_typed() if sys.stdin.isatty() else sys.stdin):
+            line.encode()  # bytes that are no UTF-8 come as halves of surrogate pairs from the command line
+            if line.strip():
+                yield line.strip()
+    except UnicodeError:
+        raise ConfigError("QUESTION: not UTF-8 text; convert it first") from None
 
 
 def _typed() -> Iterator[str]:

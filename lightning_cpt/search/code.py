@@ -81,7 +81,7 @@ def index_code(
         progress: Show a progress bar.
 
     Raises:
-        ConfigError: faiss is missing, or ``folder`` holds something else.
+        ConfigError: faiss is missing, or ``folder`` holds something else, an index of texts too.
         DataError: there is no such tree, no source file in it, or no grammar is installed.
     """
     ann.faiss()
@@ -131,10 +131,12 @@ def _open(place: Path, encoder: Encoder, docs: bool) -> SearchIndex | None:
         return None
     try:
         manifest = read_manifest(place)
-        if (manifest.get("extraction"), manifest.get("docs")) != (EXTRACTION, docs):
-            return None
     except ConfigError:
         return None  # damaged: a cache is made anew
+    if "extraction" not in manifest:
+        raise ConfigError(f"{place}: is an index of texts, which code would replace; name another folder")
+    if (manifest["extraction"], manifest.get("docs")) != (EXTRACTION, docs):
+        return None
     return SearchIndex.open(place, encoder)
 
 

@@ -20,6 +20,7 @@ from lightning_cpt.search.texts import Item
 FORMAT = 1
 MANIFEST = "index.json"
 _ABANDONED = 24 * 3600  # seconds after which nobody writes a file any more
+_KEYS = ("kind", "count", "dim", "encoder", "encoder_name", "fingerprint", "recall")
 _PARTS = {"vectors": ".faiss", "items": ".jsonl", "offsets": ".npy", "files": ".json"}
 
 
@@ -108,11 +109,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{folder}: no index there; `cpt search index` makes one")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known, parts, sizes = manifest["format"], manifest["parts"], manifest["bytes"]
+        known, parts = manifest["format"], dict(manifest["parts"])
+        sizes = {part: manifest["bytes"][part] for part in parts}
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: damaged; build the index again") from error
     if known != FORMAT:
         raise ConfigError(f"{path}: of format {known}, not {FORMAT}; build the index again")
+    if (
+        not {*_KEYS} <= manifest.keys()
+        or not {"vectors", "items", "offsets"} <= parts.keys() <= _PARTS.keys()
+    ):
+        raise ConfigError(f"{path}: damaged; build the index again")
+    if bad := [name for name in parts.values() if not isinstance(name, str) or Path(name).name != name]:
+        raise ConfigError(f"{path}: names {bad[0]!r}, which is no file of this folder; build the index again")
     for part, name in parts.items():
         data = folder / name
         if not data.is_file() or data.stat().st_size != sizes[part]:

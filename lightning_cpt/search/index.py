@@ -66,6 +66,10 @@ class SearchIndex:
         ann.faiss()
         manifest = read_manifest(folder)
         found = encoder or manifest["encoder"]
+        if not found:
+            raise ConfigError(
+                f"{folder}: does not say where its encoder {manifest['encoder_name']} lies; give --encoder"
+            )
         found = load_encoder(found) if isinstance(found, str) else found
         refuse_other(folder, manifest, found)
         return cls(folder, manifest, found)

@@ -12,6 +12,8 @@ from rich.text import Text
 from lightning_cpt.search.index import Hit
 
 _SHOWN_CHARS = 300
+# What is found was written by others: it must not move the cursor or rename the window.
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "\ufffd")
 
 
 def as_json(question: str, hits: Sequence[Hit]) -> str:
@@ -29,11 +31,11 @@ def show_texts(console: Console, question: str, hits: Sequence[Hit]) -> None:
     console.print(Text(question, style="bold"), soft_wrap=True)
     for hit in hits:
         line = _ranked(hit)
-        line.append(hit.item.id, style="cyan")
+        line.append(hit.item.id.translate(_CONTROLS), style="cyan")
         console.print(line, soft_wrap=True)
         text = " ".join(hit.item.text.split())
         text = text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
-        console.print(Text(f"          {text}"), soft_wrap=True)
+        console.print(Text(f"          {text.translate(_CONTROLS)}"), soft_wrap=True)
     console.print()
 
 
@@ -44,12 +46,13 @@ def show_functions(console: Console, root: Path, question: str, hits: Sequence[H
         meta = hit.item.meta
         base = root if root.is_dir() else root.parent
         line = _ranked(hit)
-        line.append(f"{base / meta['path']}:{meta['line']}", style="cyan")
+        line.append(f"{base / meta['path']}:{meta['line']}".translate(_CONTROLS), style="cyan")
         console.print(line, soft_wrap=True)
         console.print(_signature(meta["signature"], meta["name"]), soft_wrap=True)
         if doc := meta["doc"]:
             doc = doc if len(doc) <= _SHOWN_CHARS else doc[: _SHOWN_CHARS - 3] + "..."
-            console.print(Text(f"          {doc}", style="dim"), soft_wrap=True)
+            text = " ".join(doc.split()).translate(_CONTROLS)
+            console.print(Text(f"          {text}", style="dim"), soft_wrap=True)
     console.print()
 
 
@@ -60,6 +63,6 @@ def _ranked(hit: Hit) -> Text:
 
 
 def _signature(signature: str, name: str) -> Text:
-    text = Text(f"          {signature}")
+    text = Text(f"          {signature.translate(_CONTROLS)}")
     text.highlight_words([name], style="bold yellow")
     return text

@@ -65,7 +65,10 @@ def _folder(folder: Path, field: str | None) -> Iterator[Item]:
 def _shards(folder: Path, field: str | None) -> Iterator[Item]:
     if field not in (None, "x", "y"):
         raise DataError(f"--field {field}: a folder of shards has x and y")
-    for record in PairShards.open(folder):
+    shards = PairShards.open(folder)
+    if shards.tokens is not None:
+        raise DataError(f"{folder}: holds token ids, not texts; give the shards that they were made from")
+    for record in shards:
         yield Item(record["id"], record[field or "y"], {"source": record["source"]})
 
 

@@ -19,11 +19,12 @@ from safetensors.numpy import load_file
 
 from lightning_cpt.embed import run as running
 from lightning_cpt.embed.numbers import restore
+from lightning_cpt.embed.parts import Work
 from lightning_cpt.embed.predict import PartEmbedder
 from lightning_cpt.embed.result import Result
 from lightning_cpt.embed.run import Settings, embed
 from lightning_cpt.encoder import TextEncoder
-from lightning_cpt.errors import ConfigError
+from lightning_cpt.errors import ConfigError, TrainingError
 
 ROOT = Path(__file__).parents[3]
 
@@ -288,3 +289,37 @@ def test_a_real_kill(corpus: Path, checkpoint: Path, tmp_path: Path) -> None:
     assert start("whole.npy").wait() == 0
     for suffix in (".npy", ".npy.ids.jsonl", ".npy.manifest.json"):
         assert (tmp_path / f"killed{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+
+
+def test_a_result_inside_its_input_is_refused(corpus: Path, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lies in the input"):
+        embed(settings(corpus.parent, checkpoint, tmp_path / "below" / "v.npy"))
+    assert not (tmp_path / "below").exists()
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_done(
+    corpus: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, out = Work.write, tmp_path / "v.npy"
+
+    def full(self: Work, part: int, *rest: Any) -> None:
+        if part == 2:
+            raise OSError(28, "No space left on device")
+        write(self, part, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "write", full)
+        with pytest.raises(ConfigError, match=r"--out .*No space left on device.*the same command goes on"):
+            embed(settings(corpus, checkpoint, out))
+    assert len(list(tmp_path.glob(".v.npy.work/part-*"))) == 2
+    assert embed(settings(corpus, checkpoint, out)) == 0
+
+
+def test_vectors_that_are_no_numbers_are_never_stored(
+    corpus: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        TextEncoder, "encode_tokens", lambda self, tokens: np.full((len(tokens), 16), np.nan, np.float32)
+    )
+    with pytest.raises(TrainingError, match="not finite"):
+        embed(settings(corpus, checkpoint, tmp_path / "v.npy", dtype="int8"))

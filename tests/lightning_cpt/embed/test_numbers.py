@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lightning_cpt.embed.numbers import ranking_loss, restore, sampled, store
+from lightning_cpt.errors import ConfigError
 
 
 @pytest.fixture
@@ -64,3 +65,8 @@ def test_the_sample_is_a_function_of_places() -> None:
     assert np.array_equal(whole, parts)
     assert len(whole) == 2000
     assert len(sampled(0, 50, 50)) == 50
+
+
+def test_numbers_that_float16_does_not_hold_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"numbers up to 1e\+06, float16 holds 65504"):
+        store(np.array([[1.0, -1e6]], np.float32), "float16")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 
 from data_prep.pairs import Pair
@@ -115,12 +116,12 @@ def test_a_difference_fails_and_leaves_nothing(
 ) -> None:
     path = checkpoint()
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine.txt").write_text("kept")
+    (tmp_path / "out" / "README.md").write_text("---\ntags:\n- lightning-cpt\n---\n# a former export\n")
     in_process["off"] = 2e-5
     with pytest.raises(ConfigError, match=r"differs from the checkpoint by 2\.0e-05 at side y"):
         export(str(path), "transformers", tmp_path / "out", overwrite=True)
     assert _left(tmp_path) == ["out"]
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["README.md"]
     in_process["off"] = np.nan
     with pytest.raises(ConfigError, match="differs from the checkpoint by inf"):
         export(str(path), "transformers", tmp_path / "other")
@@ -198,7 +199,8 @@ def test_the_card_says_where_the_model_comes_from(
     assert "Licences of the texts it was trained on: MIT." in card
     assert "max_length_x: 24" in card
     assert "2201.10005" in card
-    (tmp_path / "results" / f"toy.{encoder.fingerprint[:12]}.json").unlink()
+    (own,) = (tmp_path / "results").glob(f"toy.{encoder.fingerprint[:12]}*.json")
+    own.unlink()
     with pytest.raises(ConfigError, match="1 results, none of this checkpoint"):
         export(str(path), "transformers", tmp_path / "other", results=tmp_path / "results")
 
@@ -226,6 +228,21 @@ def test_exports_hold_no_pickles(checkpoint: Make, tmp_path: Path) -> None:
         export(str(checkpoint()), to, tmp_path / to)
         suffixes = {p.suffix for p in (tmp_path / to).rglob("*") if p.is_file()}
         assert suffixes <= {".json", ".safetensors", ".md"}
+
+
+def test_the_card_keeps_secrets_and_a_checkpoint_without_a_recipe_is_one_line(
+    checkpoint: Make, tmp_path: Path, in_process: dict[str, float]
+) -> None:
+    config = {"trainer": {"logger": {"init_args": {"api_key": "hush-hush"}}}, "data": {"sources": {"a": "b"}}}
+    export(str(checkpoint(config=config)), "transformers", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "hush-hush" not in card
+    assert "api_key: (left out)" in card
+    path = checkpoint()
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "config": "a: [1"}, path)
+    with pytest.raises(ConfigError, match="its recipe cannot be read"):
+        export(str(path), "transformers", tmp_path / "other")
 
 
 def _left(folder: Path) -> list[str]:

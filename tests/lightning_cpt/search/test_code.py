@@ -15,7 +15,7 @@ from lightning_cpt.errors import ConfigError
 
 pytest.importorskip("faiss")
 pytest.importorskip("tree_sitter_python")
-from lightning_cpt.search import index_code
+from lightning_cpt.search import Item, SearchIndex, build_index, index_code
 from lightning_cpt.search.functions import signature
 
 FIRST = '''
@@ -173,3 +173,10 @@ def test_in_the_terminal(tree: Path, bag_spec: str, capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert json.loads(out)["hits"][0]["name"] == "parse_header"
     assert "up to date" in err
+
+
+def test_an_index_of_texts_is_not_replaced_by_code(tree: Path, tmp_path: Path, bag: Any) -> None:
+    build_index(tmp_path / "texts", bag, [Item("a", "a text", {})])
+    with pytest.raises(ConfigError, match="is an index of texts"):
+        index_code(tree, bag, folder=tmp_path / "texts")
+    assert len(SearchIndex.open(tmp_path / "texts", bag)) == 1

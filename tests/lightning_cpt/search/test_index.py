@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
@@ -14,8 +15,10 @@ import pytest
 
 from data_prep.errors import DataError
 from data_prep.pairs import Pair
-from data_prep.shards import write_shards
+from data_prep.shards import PairShards, write_shards
+from data_prep.shards.tokens import TokenHead
 from lightning_cpt.cli import main
+from lightning_cpt.embed.inputs import Fields, read_rows
 from lightning_cpt.errors import ConfigError
 
 pytest.importorskip("faiss")
@@ -182,3 +185,85 @@ def test_a_missing_extra_names_the_pip_line(
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     assert main(["search", "query", "index", "a"]) == 2
     assert "pip install 'lightning-cpt[search]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": None}, "damaged"),
+        ({"encoder": None}, "damaged"),
+        ({"parts": {}}, "damaged"),
+        ({"bytes": {}}, "damaged"),
+        ({"parts": "../outside"}, r"names '\.\./outside'"),
+    ],
+)
+def test_a_manifest_of_somebody_else_s_is_not_trusted(
+    tmp_path: Path, bag: Any, change: dict[str, Any], message: str
+) -> None:
+    build_index(tmp_path / "index", bag, items(3))
+    path = tmp_path / "index" / "index.json"
+    manifest = json.loads(path.read_text())
+    outside = tmp_path / "outside"
+    outside.write_bytes((tmp_path / "index" / manifest["parts"]["items"]).read_bytes())
+    if change.get("parts"):
+        change = {"parts": {**manifest["parts"], "items": change["parts"]}}
+    manifest = {key: value for key, value in (manifest | change).items() if value is not None}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match=message):
+        SearchIndex.open(tmp_path / "index", bag)
+
+
+def test_an_index_that_cannot_name_its_encoder_says_so(tmp_path: Path, bag: Any) -> None:
+    build_index(tmp_path / "index", bag, items(3))
+    with pytest.raises(ConfigError, match=r"does not say where its encoder bag lies; give --encoder"):
+        SearchIndex.open(tmp_path / "index")
+
+
+def test_questions_that_are_no_utf8_are_one_line(
+    tmp_path: Path, bag_spec: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "texts.txt").write_text("a\n")
+    assert main(["search", "index", "texts.txt", "--encoder", bag_spec, "--out", "~/index"]) == 0
+    assert (tmp_path / "index" / "index.json").is_file()
+    capsys.readouterr()
+    assert main(["search", "query", "index", "caf\udce9"]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), encoding="utf-8"))
+    assert main(["search", "query", "index"]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+
+
+def test_what_is_found_cannot_move_the_cursor(tmp_path: Path, bag: Any) -> None:
+    from rich.console import Console
+
+    from lightning_cpt.search.show import show_functions, show_texts
+
+    evil = "a\x1b]0;title\x07\x9b2J"
+    meta = {"path": f"f{evil}.py", "line": 1, "name": "f", "signature": f"def f({evil})", "doc": evil}
+    index = build_index(tmp_path / "index", bag, [Item(evil, f"{evil} b", meta)])
+    console = Console(file=io.StringIO())
+    hits = index.query("b")[0]
+    show_texts(console, "b", hits)
+    show_functions(console, tmp_path, "b", hits)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "title" in shown
+    assert not set(shown) & {"\x1b", "\x07", "\x9b"}
+
+
+def test_token_ids_are_no_texts(tmp_path: Path) -> None:
+    write_shards(tmp_path / "s", (Pair(id=f"{i}", x="x", y=f"y {i}") for i in range(3)), source="toy")
+    opened = PairShards.open(tmp_path / "s")
+    opened.tokens = TokenHead("0" * 64, "uint16", None, "0" * 32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PairShards, "open", lambda *_: opened)
+        with pytest.raises(DataError, match="holds token ids, not texts"):
+            list(read_items([tmp_path / "s"]))
+        with pytest.raises(ConfigError, match="holds token ids, not texts"):
+            list(read_rows([str(tmp_path / "s")], None, Fields("y")))
+
+
+def test_an_index_that_faiss_cannot_write_is_one_line(tmp_path: Path, bag: Any) -> None:
+    index = ann.make("exact", np.eye(4, dtype=np.float32))
+    with pytest.raises(ConfigError, match="cannot be written"):
+        ann.save(index, tmp_path / "no" / "folder.faiss")
