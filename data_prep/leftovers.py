@@ -8,6 +8,7 @@ from data_prep.card import NAMES
 from data_prep.history import HISTORY
 from data_prep.shards.index import MANIFEST
 from data_prep.shards.staging import STAGED
+from data_prep.shards.tokens import TOKENIZER
 from data_prep.spill import SPILL, WORK
 
 
@@ -25,6 +26,7 @@ def leftovers(folder: Path) -> list[str]:
         for name, cure in cures.items()
         if (folder / name).exists()
     ]
-    if (folder / HISTORY).exists() and not (folder / NAMES[0]).exists():
+    tokenised = any(folder.glob(f"*/{TOKENIZER}"))  # whose card is that of the texts
+    if (folder / HISTORY).exists() and not (folder / NAMES[0]).exists() and not tokenised:
         found.append(f"{folder}: has no data card; write it with `cpt prep card {folder}`")
     return found

@@ -12,6 +12,7 @@ from typing import Any
 from eval_suite import cli
 from eval_suite.errors import EvalError
 from eval_suite.results import Result
+from lightning_cpt.prep import add_ngrams
 
 
 def add_commands(subparsers: Any) -> None:
@@ -34,20 +35,7 @@ def add_commands(subparsers: Any) -> None:
         help="results of `cpt eval run`, to be given without these examples",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it, the examples' places too")
-    parser.add_argument(
-        "--ngram",
-        type=int,
-        default=13,
-        metavar="N",
-        help="words of an n-gram; a shorter text is looked for as a whole (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-documents",
-        type=int,
-        default=20,
-        metavar="K",
-        help="an n-gram that more pairs have is boilerplate and does not count (default: %(default)s)",
-    )
+    add_ngrams(parser)
     parser.set_defaults(func=contamination)
 
 

@@ -7,7 +7,7 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -213,13 +213,17 @@ def _body(vectors: np.ndarray, asked: Asked, name: str, tokens: int) -> dict[str
         vectors = vectors[:, : asked.dim]
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     vectors = np.ascontiguousarray(vectors, np.dtype("<f4"))
-    write: Callable[[np.ndarray], Any] = _base64 if asked.base64 else lambda row: row.tolist()
+    write = _base64 if asked.base64 else _numbers
     data = [{"object": "embedding", "index": at, "embedding": write(row)} for at, row in enumerate(vectors)]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "model": name, "usage": usage}
 
 
-def _base64(row: np.ndarray) -> str:
+def _numbers(row: np.ndarray) -> Any:
+    return row.tolist()
+
+
+def _base64(row: np.ndarray) -> Any:
     return base64.b64encode(row.tobytes()).decode("ascii")
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import signal
 import socket
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import litserve
 from starlette.middleware.gzip import GZipMiddleware
@@ -21,6 +26,8 @@ from lightning_cpt.serve.lifetime import no_child_left
 from lightning_cpt.serve.request import Limits
 from lightning_cpt.serve.tokens import Card
 from lightning_cpt.serve.worker import CARD, FAULT, EmbeddingAPI, RoundsLoop
+
+_MODEL_PROCESS = "inference-worker"  # as LitServe names it
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,8 @@ def serve(settings: Settings) -> int:
                 access_log=False,
             )
         except KeyboardInterrupt:
-            pass
+            if (fault := folder / FAULT).exists():
+                raise ConfigError(fault.read_text(encoding="utf-8")) from None
         except (RuntimeError, EOFError, OSError) as error:
             fault = folder / FAULT
             reason = fault.read_text(encoding="utf-8") if fault.exists() else f"the server failed: {error}"
@@ -127,11 +135,14 @@ def _announce(settings: Settings, folder: Path) -> None:
     """Say where the server is once it answers."""
 
     def wait() -> None:
-        import time
-        from urllib.request import urlopen
-
         where = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+        loading = False
         while folder.exists():
+            alive = any(child.name == _MODEL_PROCESS for child in multiprocessing.active_children())
+            if loading and not alive:  # LitServe would wait for it for ever
+                _give_up(folder)
+                return
+            loading = alive
             try:
                 with urlopen(f"http://{where}:{settings.port}/health", timeout=2):
                     break
@@ -144,6 +155,14 @@ def _announce(settings: Settings, folder: Path) -> None:
 
     logging.getLogger("litserve").setLevel(logging.WARNING)
     threading.Thread(target=wait, daemon=True).start()
+
+
+def _give_up(folder: Path) -> None:
+    """End the first process, with the reason that the model's process left, or without one."""
+    fault = folder / FAULT
+    if not fault.exists():
+        fault.write_text("the model's process was ended while it loaded the model; is there memory enough?")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _say(line: str) -> None:

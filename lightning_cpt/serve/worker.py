@@ -51,7 +51,10 @@ class EmbeddingAPI(litserve.LitAPI):
             self.served.card.write(self.folder / CARD)
         except Exception as error:
             (self.folder / FAULT).write_text(f"{error}", encoding="utf-8")
-            raise SystemExit(1) from None
+            logging.getLogger("litserve").setLevel(
+                logging.CRITICAL + 1
+            )  # the first process says it, in one line
+            raise
 
     def predict(self, x: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("RoundsLoop encodes")

@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from lightning_cpt.encoder import TextEncoder
 pytest.importorskip("litserve")
 openai = pytest.importorskip("openai")
 
+ROOT = Path(__file__).parents[3]
 TEXTS = ["alpha", "be", "a longer text of words", "d", "the fifth"]
 KEY = "a-secret"
 
@@ -217,6 +220,24 @@ def test_a_mistake_is_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lightning_cpt.cli", "serve", "--encoder", "ckpt:nowhere.ckpt"]
+    done = subprocess.run(
+        [*command, "--port", str(_free_port())], capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "cpt: error: nowhere.ckpt: no such checkpoint"
+    assert "Traceback" not in done.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def test_a_port_that_is_taken_is_one_line(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
