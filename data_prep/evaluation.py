@@ -59,6 +59,11 @@ def normalised(text: str) -> str:
     return _SPLIT_OFF.sub("", text).lower().replace("'", "").replace("’", "")
 
 
+def word_count(text: str) -> int:
+    """Words as the rules count them: signs that stand alone are none."""
+    return len(_TOKEN.findall(normalised(text)))
+
+
 class EvaluationTexts:
     """Different texts of each task, by their n-grams.
 
