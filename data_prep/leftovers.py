@@ -26,7 +26,12 @@ def leftovers(folder: Path) -> list[str]:
         for name, cure in cures.items()
         if (folder / name).exists()
     ]
+<<<<<<< HEAD
     tokenised = any(folder.glob(f"*/{TOKENIZER}"))  # whose card is that of the texts
     if (folder / HISTORY).exists() and not (folder / NAMES[0]).exists() and not tokenised:
+=======
+    ids = any((folder / split / TOKENIZER).exists() for split in SPLITS)  # their texts' folder has the card
+    if (folder / HISTORY).exists() and not (folder / NAMES[0]).exists() and not ids:
+>>>>>>> main
         found.append(f"{folder}: has no data card; write it with `cpt prep card {folder}`")
     return found

@@ -254,12 +254,12 @@ def test_kill_9_of_everything_and_of_a_worker(inputs: Path) -> None:
     assert shard_bytes(inputs / "broken") == shard_bytes(inputs / "whole")
 
     third = slow_pipe(inputs, "third")
-    run = subprocess.Popen(command(third, *words), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    last = subprocess.Popen(command(third, *words), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     work = inputs / "third" / WORK
-    wait(partial(is_there, work, 2, run))
-    os.kill(worker_of(run.pid), signal.SIGKILL)
-    _, err = run.communicate(timeout=300)
-    assert run.returncode == 0, err
+    wait(partial(is_there, work, 2, last))
+    os.kill(worker_of(last.pid), signal.SIGKILL)
+    _, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
     assert "a worker was killed" in err
     assert shard_bytes(inputs / "third") == shard_bytes(inputs / "whole")
 
