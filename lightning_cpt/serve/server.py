@@ -29,6 +29,7 @@ from lightning_cpt.serve.worker import CARD, FAULT, EmbeddingAPI, RoundsLoop
 
 _MODEL_PROCESS = "inference-worker"  # as LitServe names it
 _WATCH_SECONDS = 1.0
+_DIED = "a model's process was ended; is there memory enough?"
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,15 @@ def serve(settings: Settings) -> int:
                 raise ConfigError(fault.read_text(encoding="utf-8")) from None
         except (RuntimeError, EOFError, OSError) as error:
             fault = folder / FAULT
-            reason = fault.read_text(encoding="utf-8") if fault.exists() else f"the server failed: {error}"
+            reason = fault.read_text(encoding="utf-8") if fault.exists() else _reason(error)
             raise ConfigError(reason) from error
     _say("stopped")
     return 0
+
+
+def _reason(error: Exception) -> str:
+    """LitServe's manager goes with the model, often before our watch sees it: then the error says nothing."""
+    return f"the server failed: {error}" if str(error) else _DIED
 
 
 def _check_port(host: str, port: int) -> None:
@@ -167,7 +173,7 @@ def _watch(folder: Path, stopping: threading.Event) -> None:
         if stopping.wait(_WATCH_SECONDS):  # a signal to all processes may reach the model first
             return
         if alive < most:
-            _give_up(folder, "a model's process was ended; is there memory enough?")
+            _give_up(folder, _DIED)
             return
         most = alive
 
