@@ -8,7 +8,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-NAMES = ("loader", "loss", "training", "batch_size", "learning", "embed")
+NAMES = (
+    "loader",
+    "token_shards",
+    "prep",
+    "loss",
+    "training",
+    "batch_size",
+    "learning",
+    "evaluation",
+    "embed",
+    "serving",
+)
 
 
 def main() -> None:
@@ -44,6 +55,8 @@ def command(name: str, args: argparse.Namespace) -> Iterator[str]:
         yield "--fresh"
     if name == "learning":
         yield from ("--data", str(args.data)) if args.data else ("--parts", "code")
+    if name == "evaluation":
+        yield from ("--data", str(args.data)) if args.data else ("--parts", "retrieval")
 
 
 if __name__ == "__main__":

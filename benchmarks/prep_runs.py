@@ -22,7 +22,7 @@ from data_prep.corpus import Corpus
 from data_prep.decontaminate import decontaminate, search, settle
 from data_prep.dedup import drop_duplicates_of
 from data_prep.documents import find_documents
-from data_prep.evaluation import EvaluationTexts, NgramRules
+from data_prep.evaluation import EvaluationTexts, NgramRules, word_count
 from data_prep.near import NearIndex, NearRules
 from data_prep.pairs import Pair
 from data_prep.pool import Pool, write_part
@@ -165,7 +165,7 @@ def contamination(data: Path | None, corpus: Path | None, sentences: int, size: 
     )
     texts = [record["y"] for record in open_splits(corpus)["train"]] if corpus else made_up[sentences:]
     texts = texts[:size]
-    long_enough = sorted({text for _, text in every if len(text.split()) > NgramRules().min_words})
+    long_enough = sorted({text for _, text in every if word_count(text) >= NgramRules().min_words})
     chosen, places = rng.sample(long_enough, sentences), rng.sample(range(len(texts)), sentences)
     pairs = [Pair(f"p{number}", f"document {number}", text) for number, text in enumerate(texts)]
     for sentence, place in zip(chosen, places, strict=True):

@@ -72,7 +72,7 @@ class LocalExecutor(LocalPipelineExecutor):
             DataError: a task's mistake; processes are killed again and again.
         """
         todo = _todo(self, on_task)
-        if self.workers == 1 or len(todo) == 1:
+        if self.workers == 1 or len(todo) <= 1:
             for rank in todo:
                 run_rank(self, rank)
                 on_task(1)
@@ -82,10 +82,11 @@ class LocalExecutor(LocalPipelineExecutor):
                 _in_processes(self, todo, on_task)
                 return
             except BrokenProcessPool:
-                left = self.get_incomplete_ranks(range(self.tasks))
+                todo = self.get_incomplete_ranks(range(self.tasks))
+                if not todo:  # it had handed in its last one
+                    return
                 if attempt + 1 < TRIES:
-                    print(f"a worker was killed; {len(left)} task(s) are done again", file=sys.stderr)
-                    todo = left
+                    print(f"a worker was killed; {len(todo)} task(s) are done again", file=sys.stderr)
         raise DataError(
             "worker processes were killed, perhaps for their memory; the same command with fewer --workers goes on"
         )
@@ -130,7 +131,7 @@ class RayExecutor(RayPipelineExecutor):
                 on_task(1)
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, DataError) else error) from None
-        except ray.exceptions.WorkerCrashedError:
+        except ray.exceptions.RayError:  # a worker, its machine or what it held in memory is gone
             raise DataError(
                 "Ray's workers were killed, perhaps for their memory; the same command with fewer --workers goes on"
             ) from None

@@ -47,8 +47,9 @@ class NgramRules:
             raise DataError(
                 f"--ngram {self.ngram}: must be {self.min_words} or more, the fewest words of a text"
             )
-        if self.max_documents < 1:
-            raise DataError(f"--max-documents {self.max_documents}: must be 1 or more")
+        for name in ("max_documents", "max_tasks", "enough"):
+            if getattr(self, name) < 1:  # with 0 no n-gram counts, and nothing is ever found
+                raise DataError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be 1 or more")
         if not 0 < self.min_ratio <= 1:
             raise DataError(f"--min-ratio {self.min_ratio}: must be over 0 and at most 1")
 
@@ -56,6 +57,11 @@ class NgramRules:
 def normalised(text: str) -> str:
     """Lower case without apostrophes: "Don't" and "do n't" are one word."""
     return _SPLIT_OFF.sub("", text).lower().replace("'", "").replace("’", "")
+
+
+def word_count(text: str) -> int:
+    """Words as the rules count them: signs that stand alone are none."""
+    return len(_TOKEN.findall(normalised(text)))
 
 
 class EvaluationTexts:

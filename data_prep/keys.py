@@ -70,7 +70,11 @@ class Keys:
 
 
 def _key(text: str) -> int:
-    """Equal for texts that differ in whitespace at most."""
+    """Equal for texts that differ in whitespace at most.
+
+    With 64 bits the chance that any two of n other texts are taken for equal is n**2 / 2**65: 3 in 100,000 for 32
+    million pairs, 3 in 100 for a billion; one pair is then lost.
+    """
     return xxhash.xxh3_64_intdigest(" ".join(text.split()).encode())
 
 

@@ -8,7 +8,9 @@ from data_prep.card import NAMES
 from data_prep.history import HISTORY
 from data_prep.shards.index import MANIFEST
 from data_prep.shards.staging import STAGED
+from data_prep.shards.tokens import TOKENIZER
 from data_prep.spill import SPILL, WORK
+from data_prep.split import SPLITS
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -25,6 +27,7 @@ def leftovers(folder: Path) -> list[str]:
         for name, cure in cures.items()
         if (folder / name).exists()
     ]
-    if (folder / HISTORY).exists() and not (folder / NAMES[0]).exists():
+    ids = any((folder / split / TOKENIZER).exists() for split in SPLITS)  # their texts' folder has the card
+    if (folder / HISTORY).exists() and not (folder / NAMES[0]).exists() and not ids:
         found.append(f"{folder}: has no data card; write it with `cpt prep card {folder}`")
     return found

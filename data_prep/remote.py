@@ -9,12 +9,13 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from data_prep.errors import DataError
 
 Check: TypeAlias = Callable[[bytes], bool]
+_Answer = TypeVar("_Answer")
 
 
 def anything(data: bytes) -> bool:
@@ -28,6 +29,10 @@ _PACKAGES = {
     "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs", "hf": "huggingface_hub", "sftp": "paramiko",
     "ssh": "paramiko", "smb": "smbprotocol", "oci": "ocifs", "oss": "ossfs", "webdav": "webdav4",
 }  # fmt: skip
+# What these call their time limits: a try that was given up must not wait for ever in its thread.
+_LIMITS = {"ftp": ("timeout",), "smb": ("timeout",)} | dict.fromkeys(
+    ("sftp", "ssh"), ("timeout", "banner_timeout", "auth_timeout")
+)
 _AGAIN = (408, 425, 429)  # of the answers below 500, those that ask to come back later
 _NEVER = (ImportError, NotImplementedError, PermissionError, TypeError, ValueError)
 _BLOCK = 8 << 20
@@ -45,7 +50,8 @@ class RemoteStorage:
         wait: Seconds before the second try, doubled before each further one.
 
     Raises:
-        DataError: the scheme is not one that fsspec knows, or its package is not installed.
+        DataError: the scheme is not one that fsspec knows, its package is not installed, or a server that is asked
+            at once (ftp, sftp, smb) does not answer.
     """
 
     def __init__(self, url: str, *, tries: int = 5, timeout: float = 60.0, wait: float = 0.5) -> None:
@@ -55,7 +61,14 @@ class RemoteStorage:
         self.wait = wait
         self._scheme = url.partition(":")[0].lower()
         self._connected: tuple[int, Any, str] | None = None
-        self._connect()
+        try:
+            _within(timeout, self._connect)
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{self}: cannot be reached: {_describe(error, None)}; check the address, the network and the server"
+            ) from None
 
     def __str__(self) -> str:
         return without_credentials(self._url)
@@ -154,7 +167,7 @@ class RemoteStorage:
 
     def _options(self) -> dict[str, Any]:
         if self._scheme not in ("http", "https"):
-            return {}
+            return dict.fromkeys(_LIMITS.get(self._scheme, ()), self.timeout)
         import aiohttp
 
         # A request that was given up must not live on in fsspec's thread; compressed ranges would have other sizes.
@@ -206,9 +219,9 @@ def _join(root: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}{mark}{query}"
 
 
-def _within(seconds: float, act: Callable[[], bytes]) -> bytes:
+def _within(seconds: float, act: Callable[[], _Answer]) -> _Answer:
     """Give up waiting for ``act`` after so many seconds, whatever library hangs in it."""
-    outcome: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
+    outcome: queue.SimpleQueue[_Answer | BaseException] = queue.SimpleQueue()
 
     def run() -> None:
         try:

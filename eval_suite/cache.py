@@ -52,19 +52,19 @@ class CachedEncoder:
         path = self.folder / f"{re.sub(r'[^A-Za-z0-9]', '-', self.fingerprint)}.{side}.sqlite"
         with _opened(path, self.fingerprint) as database:
             rows = dict(_rows(database, list(dict.fromkeys(keys))))
-            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
-            if missing:
-                new = list(missing.values())
-                vectors = np.ascontiguousarray(
-                    checked(self.name, self.encoder.encode(new, side), new), np.float32
-                )  # (missing, d)
-                made = dict(zip(missing, vectors, strict=True))
-                with database:
-                    database.executemany(
-                        "insert or ignore into vectors values (?, ?)",
-                        ((key, vector.tobytes()) for key, vector in made.items()),
-                    )
-                rows |= made
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
+        if missing:  # encoded with the file closed: an error of the encoder is not one of the cache
+            new = list(missing.values())
+            vectors = np.ascontiguousarray(
+                checked(self.name, self.encoder.encode(new, side), new), np.float32
+            )  # (missing, d)
+            made = dict(zip(missing, vectors, strict=True))
+            with _opened(path, self.fingerprint) as database, database:
+                database.executemany(
+                    "insert or ignore into vectors values (?, ?)",
+                    ((key, vector.tobytes()) for key, vector in made.items()),
+                )
+            rows |= made
         return np.stack([rows[key] for key in keys]) if keys else np.empty((0, 0), np.float32)
 
 

@@ -101,7 +101,8 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
         "--data",
         type=Path,
         metavar="DIR",
-        help="read tasks that lie here instead of fetching them from the hub",
+        help="read SciFact (a BEIR folder), STS12-16, STSBenchmark and SICK-R from here; other tasks are fetched "
+        "from the hub",
     )
     mteb.set_defaults(func=mteb_command)
     return verbs
@@ -157,7 +158,7 @@ def _run_one(encoder: Encoder, task: Task, sha256: str, options: Options, args: 
     from eval_suite.rng import rng_kept
 
     done = finished(args.out, task.name, encoder.fingerprint, task.protocol(options), sha256)
-    if done:
+    if done and not _lacks_run(args.trec, task, encoder):
         _say(f"{task.name}: {done.score:.2f}, already done: {done.path(args.out)}")
         return done
     _say(f"{task.name}: running")
@@ -169,15 +170,26 @@ def _run_one(encoder: Encoder, task: Task, sha256: str, options: Options, args: 
     return result
 
 
+def _lacks_run(trec: Path | None, task: Task, encoder: Encoder) -> bool:
+    """Whether a run for trec_eval is asked for and not there: a finished result holds none to write."""
+    from eval_suite.trec_files import stem
+
+    if trec is None or task.family != "search":
+        return False
+    return not (trec / f"{stem(task.name, encoder.fingerprint)}.run").is_file()
+
+
 def mteb_command(args: argparse.Namespace) -> int:
     """`cpt eval mteb`: print the main scores."""
     from eval_suite.encoder import load_encoder
+    from eval_suite.mteb_data import provider
     from eval_suite.mteb_run import run_mteb
     from eval_suite.results import check_writable
 
     names = _names(args.tasks)
+    how = {"provide": provider(args.data, _say)} if args.data else {}
     check_writable(args.out)
-    scores = run_mteb(load_encoder(args.encoder), names, args.out)
+    scores = run_mteb(load_encoder(args.encoder), names, args.out, **how)
     for name, score in scores.items():
         print(f"{name:<24}{100 * score:>8.2f}")
     return 0

@@ -115,11 +115,11 @@ def collapse_warnings(found: Spread) -> list[str]:
     ]
 
 
-def tie_warnings(rate: float) -> list[str]:
-    """One line for scores that often tie: then the rule for ties decides."""
+def tie_warnings(rate: float, what: str = "scores tie with another") -> list[str]:
+    """One line for scores that often tie: then the rule for ties decides. what: the rate is a share of."""
     if rate <= MANY_TIES:
         return []
-    return [f"{100 * rate:.1f} % of the scores tie with another; the tie rule decides part of this score"]
+    return [f"{100 * rate:.1f} % of the {what}; the tie rule decides part of this score"]
 
 
 def truncation_warnings(share: float | None, max_length: int | None) -> list[str]:

@@ -35,11 +35,20 @@ def run_mteb(
     from eval_suite.mteb_encoder import MtebEncoder
 
     model: Any = MtebEncoder(encoder)
-    scores = {}
+    scores, cache = {}, mteb.ResultCache(out)
     for task in tasks:
         local = provide(task)
+        again = _of_other_data(cache, task, model)
         try:
-            found = mteb.evaluate(model, task, cache=mteb.ResultCache(out), show_progress_bar=False)
+            found = mteb.evaluate(
+                model,
+                task,
+                cache=cache,
+                overwrite_strategy="always" if again else "only-missing",
+                show_progress_bar=False,
+            )
+        except EvalError:  # of the encoder
+            raise
         except Exception as error:  # the hub's clients raise dozens of types for one mistake: no data
             if local:
                 raise
@@ -49,8 +58,14 @@ def run_mteb(
                 "or read from a folder where --data has it"
             ) from error
         scores[task.metadata.name] = float(found.task_results[0].get_score())
-    make_strict(out)
+        make_strict(out)
     return scores
+
+
+def _of_other_data(cache: Any, task: Any, model: Any) -> bool:
+    """Whether the stored result is of another revision of the data, which mteb itself would take for this one's."""
+    stored = cache.load_task_result(task.metadata.name, model.mteb_model_meta)
+    return stored is not None and stored.dataset_revision != task.metadata.revision
 
 
 def _tasks(names: Sequence[str]) -> list[Any]:

@@ -48,7 +48,13 @@ def find_tasks(names: Iterable[str]) -> list[Task]:
     """The tasks of these names or groups, each once, in the order of the names. Raises EvalError for an unknown one."""
     of_group = groups()
     wanted = [task for name in names for task in of_group.get(name, [name])]
-    return [find_task(name) for name in dict.fromkeys(wanted)]
+    found = {spec: find_task(spec) for spec in dict.fromkeys(wanted)}
+    of_name: dict[str, str] = {}
+    for spec, task in found.items():
+        other = of_name.setdefault(task.name, spec)
+        if other != spec:
+            raise EvalError(f"tasks {other!r} and {spec!r} are both named {task.name}; rename one")
+    return list(found.values())
 
 
 def _tables() -> dict[str, dict[str, Task]]:

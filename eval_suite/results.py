@@ -146,11 +146,12 @@ def finished(folder: Path, task: str, fingerprint: str, protocol: str, data_sha2
 
 
 def table(results: list[Result]) -> str:
-    """The results under each other, with the average of the scores; warnings come last."""
+    """The results under each other, with the average of the scores where all are of one metric; warnings come last."""
     lines = [f"{'task':<16}{'score':>8}   {'95 % interval':<17}{'metric':<12}beside it"]
     for r in results:
         interval = f"{r.interval[0]:.2f} - {r.interval[1]:.2f}" if r.interval else ""
         beside = "  ".join(f"{k} {v:.2f}" for k, v in r.scores.items() if k != r.metric)
         lines.append(f"{r.task:<16}{r.score:>8.2f}   {interval:<17}{r.metric:<12}{beside}".rstrip())
-    lines.append(f"{'average':<16}{sum(r.score for r in results) / len(results):>8.2f}")
+    if len({r.metric for r in results}) == 1:
+        lines.append(f"{'average':<16}{sum(r.score for r in results) / len(results):>8.2f}")
     return "\n".join(lines + [f"{r.task}: warning: {line}" for r in results for line in r.warnings])

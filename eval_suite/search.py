@@ -193,12 +193,12 @@ class _Best:
         for start in range(0, self._scorer.queries, size):
             part = slice(start, start + size)
             scores = tile(part)  # (queries of the part, n)
-            here = (query >= start) & (query < start + size)
-            self._own[pair[here]] = scores[query[here] - start, column[here]]
             gone = out[(out[:, 0] >= start) & (out[:, 0] < start + size)]
             if len(gone):
                 scores = scores.clone()
                 scores[gone[:, 0] - start, gone[:, 1]] = -np.inf
+            here = (query >= start) & (query < start + size)
+            self._own[pair[here]] = scores[query[here] - start, column[here]]
             better = with_block(Hits(hits.keys[part], hits.beyond[part]), scores, row)
             hits.keys[part], hits.beyond[part] = better.keys, better.beyond
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import io
 import json
 import os
 import re
@@ -113,7 +114,7 @@ def _code_base(text: str) -> Iterator[str]:
 
 def _csv(*columns: str) -> Callable[[str], Iterator[str]]:
     def read(text: str) -> Iterator[str]:
-        for row in csv.DictReader(text.splitlines(keepends=True)):
+        for row in csv.DictReader(io.StringIO(text, newline="")):
             for column in columns:
                 yield from _sentences_of_array(row[column])
 

@@ -12,10 +12,15 @@ from eval_suite.corpus import SearchSet
 from eval_suite.errors import EvalError
 
 
+def stem(task: str, fingerprint: str) -> str:
+    """What the files of one task and encoder are called."""
+    return f"{task}.{fingerprint[:12]}"
+
+
 def write_trec(
-    folder: Path, stem: str, data: SearchSet, scores: np.ndarray, rows: np.ndarray
+    folder: Path, name: str, data: SearchSet, scores: np.ndarray, rows: np.ndarray
 ) -> tuple[Path, Path]:
-    """Write STEM.run and STEM.qrels whole or not at all, and return their paths; the corpus is read once more for ids.
+    """Write NAME.run and NAME.qrels whole or not at all, and return their paths; the corpus is read once more for ids.
 
     scores, rows: (queries, k) as `search.Found` has them. Equal scores stand in the order of the corpus; trec_eval
     sorts a run anew, equal ones by the document's id, falling. White space in an id becomes "_".
@@ -24,7 +29,7 @@ def write_trec(
     ids = _ids(data, rows)
     queries = [_word(query) for query in data.qrels]
     run = (
-        f"{query} Q0 {ids[int(row)]} {rank} {float(score)!r} {stem}\n"
+        f"{query} Q0 {ids[int(row)]} {rank} {float(score)!r} {name}\n"
         for query, own_scores, own_rows in zip(queries, scores, rows, strict=True)
         for rank, (score, row) in enumerate(zip(own_scores, own_rows, strict=True), 1)
         if row >= 0
@@ -34,7 +39,7 @@ def write_trec(
         for query, grades in data.qrels.items()
         for document, gain in grades.items()
     )
-    return _write(folder / f"{stem}.run", run), _write(folder / f"{stem}.qrels", qrels)
+    return _write(folder / f"{name}.run", run), _write(folder / f"{name}.qrels", qrels)
 
 
 def _ids(data: SearchSet, rows: np.ndarray) -> dict[int, str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eval_suite import cli
 from eval_suite.errors import EvalError
+from eval_suite.results import Result
+from lightning_cpt.prep import add_ngrams
 
 
 def add_commands(subparsers: Any) -> None:
@@ -32,20 +35,7 @@ def add_commands(subparsers: Any) -> None:
         help="results of `cpt eval run`, to be given without these examples",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it, the examples' places too")
-    parser.add_argument(
-        "--ngram",
-        type=int,
-        default=13,
-        metavar="N",
-        help="words of an n-gram; a shorter text is looked for as a whole (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-documents",
-        type=int,
-        default=20,
-        metavar="K",
-        help="an n-gram that more pairs have is boilerplate and does not count (default: %(default)s)",
-    )
+    add_ngrams(parser)
     parser.set_defaults(func=contamination)
 
 
@@ -60,6 +50,7 @@ def contamination(args: argparse.Namespace) -> int:
     rules = NgramRules(ngram=args.ngram, max_documents=args.max_documents)
     examples = {task.name: task.examples(args.data) for task in tasks}
     results = [r for r in read_folders([args.results]) if r.task in examples] if args.results else []
+    _check_data(results, {task.name: task.sha256(args.data) for task in tasks} if results else {})
     found = overlap(args.shards, examples, rules)
     marks = {name: touched(found, name, rows) for name, rows in examples.items()}
     rescored = [row for result in results if (row := rescore(result, marks[result.task])) is not None]
@@ -68,6 +59,16 @@ def contamination(args: argparse.Namespace) -> int:
     if args.json:
         _write(args.json, to_json(found, marks, rescored))
     return 0
+
+
+def _check_data(results: Sequence[Result], sha256: Mapping[str, str]) -> None:
+    """The places of the touched examples mean nothing in results of other files, however many examples those hold."""
+    for result in results:
+        if result.data_sha256 != sha256[result.task]:
+            raise EvalError(
+                f"result {result.task} of {result.encoder}: is of other data files than --data holds; run the task "
+                "again on these data"
+            )
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ from lightning_cpt.errors import ConfigError, TrainingError
 from lightning_cpt.guards import is_out_of_memory, smaller
 from lightning_cpt.losses import InfoNCE
 from lightning_cpt.module import ContrastiveModule, check_precision
+from lightning_cpt.nested_keys import keep_neighbours
 from lightning_cpt.strategy import register
 
 VERBS = ("fit", "validate", "test", "predict")
@@ -130,6 +131,8 @@ class CptCLI(LightningCLI):
         parser.add_argument("--run", type=RunSettings, default=RunSettings())
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        for verb in self._subcommand_parsers.values():
+            keep_neighbours(verb, "data.sources")
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:

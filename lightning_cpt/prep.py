@@ -23,6 +23,21 @@ def add_commands(subparsers: Any) -> None:
         metavar="EVALDATA",
         help="a folder with evaluation data somewhere inside",
     )
+    add_ngrams(parser)
+    parser.add_argument(
+        "--min-ratio",
+        type=float,
+        default=0.5,
+        metavar="R",
+        help="part of a text's n-grams that a pair must have, 8 at most (default: %(default)s)",
+    )
+    parser.set_defaults(func=decontaminate)
+    add_command(commands, tokenize)
+    cli.add_run(commands).set_defaults(func=run)
+
+
+def add_ngrams(parser: argparse.ArgumentParser) -> None:
+    """Add how evaluation texts are recognised."""
     parser.add_argument(
         "--ngram",
         type=int,
@@ -37,16 +52,6 @@ def add_commands(subparsers: Any) -> None:
         metavar="K",
         help="an n-gram that more pairs have is boilerplate and does not count (default: %(default)s)",
     )
-    parser.add_argument(
-        "--min-ratio",
-        type=float,
-        default=0.5,
-        metavar="R",
-        help="part of a text's n-grams that a pair must have, 8 at most (default: %(default)s)",
-    )
-    parser.set_defaults(func=decontaminate)
-    add_command(commands, tokenize)
-    cli.add_run(commands).set_defaults(func=run)
 
 
 def decontaminate(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from data_prep.filters import CodeRules
 from data_prep.near import NearRules
 from data_prep.quality import QualityRules
 from data_prep.readers import ReadRules
+from data_prep.shards.write import check_name
 from data_prep.split import Splitter
 from data_prep.text import TextRules
 
@@ -80,7 +81,11 @@ def read_pipe(path: Path) -> Pipe:
         said = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: no UTF-8, a date that there is not
         raise DataError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     try:
         return _pipe(said)
@@ -113,8 +118,11 @@ def _pipe(said: Any) -> Pipe:
         raise DataError(f"a pipeline has one of the keys {', '.join(KINDS)}; there: {there}")
     kind = kinds[0]
     mined = _section(found[kind], kind, _KIND_KEYS[kind], required=["paths"])
-    if not mined["paths"]:
+    if not all([mined["paths"], *mined["paths"]]):
         raise DataError(f"{kind}.paths: is empty; name files or folders")
+    if not found["out"]:
+        raise DataError("out: is empty; name a folder")
+    check_name(found.get("source", kind))
     split = _section(found.get("split", {}), "split", _SPLIT)
     wanted = "quality" in found
     quality = _section(found.get("quality") or {}, "quality", _fields(QualityRules))
@@ -202,7 +210,8 @@ def _section(
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise DataError(f"{where}: unknown key {key!r}; {hint}keys: {', '.join(keys)}")
         if not _fits(value, keys[key]):
-            raise DataError(f"{where}: {key}: {value!r} is no {_named(keys[key])}")
+            cure = "; put it into quotes" if keys[key] is str and value is not None else ""
+            raise DataError(f"{where}: {key}: {value!r} is no {_named(keys[key])}{cure}")
     for key in required:
         if key not in said:
             raise DataError(f"{where}: the key {key!r} is missing")

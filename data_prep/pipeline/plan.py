@@ -254,6 +254,10 @@ def _deal(items: Sequence[Any], sizes: Sequence[int], tasks: int) -> list[list[A
 
 def _mark(plan: Plan, states: list[Any], texts: bytes) -> str:
     """Of all that the outcome depends on, and of how the work is cut."""
-    said = {key: value for key, value in plan.pipe.said.items() if key != "slurm"}
-    content = json.dumps([_FORMAT, said, states, [len(one) for one in plan.inputs]], default=str)
+    pipe = plan.pipe
+    said = {key: value for key, value in pipe.said.items() if key != "slurm"}
+    rules = repr(
+        (pipe.rules, pipe.quality, pipe.near, pipe.ngrams)
+    )  # what is not said may get other defaults
+    content = json.dumps([_FORMAT, said, rules, states, [len(one) for one in plan.inputs]], default=str)
     return hashlib.sha256(content.encode() + texts).hexdigest()

@@ -81,10 +81,14 @@ def _bar(stage: Stage) -> tqdm:
 
 
 def _forget_halves(plan: Plan) -> None:
-    """Delete what tasks of a killed run left half done."""
+    """Delete what tasks of a killed run left half done, and the marks of those whose results somebody deleted."""
     for stage in plan.stages():
         for path in (plan.folder / stage.name).glob(".*"):
             shutil.rmtree(path, ignore_errors=True)
+        for rank in range(stage.tasks):
+            result = plan.folder / DONE if stage.name == "write" else plan.result(stage.name, rank)
+            if not result.exists():
+                (plan.folder / "tasks" / stage.name / "completions" / f"{rank:05d}").unlink(missing_ok=True)
     shutil.rmtree(plan.folder / "sorted", ignore_errors=True)
 
 

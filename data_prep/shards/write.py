@@ -108,7 +108,7 @@ def write_chunks(
     Args:
         tokens: Where the chunks hold token ids.
     """
-    _check_name(source)
+    check_name(source)
     check_target(folder, overwrite=overwrite)
     with staging(folder, [folder]) as staged:
         manifest = _fill(staged / source, chunks, source, shard_bytes, tokens)
@@ -116,7 +116,8 @@ def write_chunks(
     return manifest
 
 
-def _check_name(source: str) -> None:
+def check_name(source: str) -> None:
+    """Raise a DataError where a corpus' name cannot be part of a file's."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", source):
         raise DataError(f"source name {source!r}: use letters, digits, - and _ (64 at most)")
 
@@ -207,7 +208,7 @@ def stream_chunks(
     Args:
         tokens: Of each split, where the chunks hold token ids.
     """
-    _check_name(source)
+    check_name(source)
     for name in splits:
         check_target(out / name, overwrite=overwrite)
     names = sorted(splits, key=lambda name: (name != "train", name))

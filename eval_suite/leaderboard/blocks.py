@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from eval_suite.comparable import comparable_key, differing_fields
 from eval_suite.results import Result
@@ -12,15 +12,18 @@ from eval_suite.results import Result
 Fields = tuple[str, ...]
 
 
-def blocks(results: Sequence[Result]) -> dict[Fields, list[Result]]:
+def blocks(
+    results: Sequence[Result], column: Callable[[Result], Hashable] = lambda r: r.task
+) -> dict[Fields, list[Result]]:
     """Differing fields -> results; () is the main block, the setting that most results share, and comes first.
 
-    Within a block all results of a task are comparable. A field reads "settings.k: 3 (5 in the first ranking)".
+    Within a block all results of a column are comparable: also those of tasks with two names, which share a column
+    and differ in the field "task". A field reads "settings.k: 3 (5 in the first ranking)".
     """
-    usual = _usual(results)
+    usual = _usual(results, column)
     found: dict[Fields, list[Result]] = {(): []}
     for result in results:
-        found.setdefault(_fields(usual[result.task], result, results), []).append(result)
+        found.setdefault(_fields(usual[column(result)], result, results), []).append(result)
     return {
         key: rows
         for key, rows in sorted(found.items(), key=lambda item: (item[0] != (), -len(item[1]), item[0]))
@@ -28,15 +31,15 @@ def blocks(results: Sequence[Result]) -> dict[Fields, list[Result]]:
     }
 
 
-def _usual(results: Sequence[Result]) -> dict[str, Result]:
-    """Task -> a result in its most usual setting; where settings tie, all tasks lean to the same side."""
+def _usual(results: Sequence[Result], column: Callable[[Result], Hashable]) -> dict[Hashable, Result]:
+    """Column -> a result in its most usual setting; where settings tie, all tasks lean to the same side."""
     common = Counter(_setting(r) for r in results)
     exact = Counter(comparable_key(r) for r in results)
-    best: dict[str, Result] = {}
+    best: dict[Hashable, Result] = {}
     for r in sorted(
         results, key=lambda r: (common[_setting(r)], exact[comparable_key(r)], _setting(r), comparable_key(r))
     ):
-        best[r.task] = r  # the last one wins
+        best[column(r)] = r  # the last one wins
     return best
 
 
@@ -52,6 +55,7 @@ def _fields(usual: Result, result: Result, results: Sequence[Result]) -> Fields:
         if path == "data_sha256"
         else f"{path}: {_show(value)} ({_show(_at(here, path))} in the first ranking)"
         for path, value in differing_fields(usual, result)
+        if path != "data_sha256" or result.task == usual.task  # another task has other data in any case
     )
 
 

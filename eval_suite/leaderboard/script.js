@@ -64,7 +64,7 @@ byId("intervals").addEventListener("change", () => toggleClass("intervals", "no-
 byId("theme").addEventListener("click", toggleTheme);
 document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
 all("nav a").forEach((link) => link.addEventListener("click", () => {
-  const folded = document.querySelector(`${link.hash} > details`);
+  const folded = byId(decodeURIComponent(link.hash.slice(1))).querySelector(":scope > details");
   if (folded) folded.open = true;
 }));
 filter();

@@ -121,7 +121,8 @@ def _view(
     board: Board, results: Sequence[Result], sets: Sequence[PublishedSet], labels: dict[str, str]
 ) -> View:
     ours = [r for r in results if _column_of(board, r)]
-    made = [_our_block(board, list(apart), found, labels) for apart, found in blocks(ours).items()]
+    of_blocks = blocks(ours, lambda r: _column_of(board, r)[0].tasks)
+    made = [_our_block(board, list(apart), found, labels) for apart, found in of_blocks.items()]
     made += [_published_block(board, s) for s in sets if s.board == board.id]
     shown = () if board.only_averages else board.columns
     ordered = tuple(replace(block, rows=_ordered(board, block.rows)) for block in made)

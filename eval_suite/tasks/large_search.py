@@ -24,6 +24,7 @@ from eval_suite.search import Found
 from eval_suite.task import Options, Task
 from eval_suite.tasks.beir import beir_files, find_folder, read_beir, read_qrels
 from eval_suite.tasks.search import SearchTask, find, search_result
+from eval_suite.trec_files import stem, write_trec
 
 _MARCO = {"queries": 6_980, "documents": 8_841_823}
 _MARCO_TSV = ("collection.tsv", "queries.dev.small.tsv", "qrels.dev.small.tsv")
@@ -107,6 +108,10 @@ class AnswerTask:
         start = time.perf_counter()
         found = find(encoder, found_set, self.name, options)
         searched = time.perf_counter()
+        if options.trec:  # the judgements are an empty file: an answer decides, nobody judged
+            write_trec(
+                options.trec, stem(self.name, encoder.fingerprint), found_set, found.scores, found.rows
+            )
         first = first_answers(found, partial(_bodies, passages), [Answers(answers) for _, answers in asked])
         scores = {f"recall@{k}": (first < k).astype(float) for k in _CUTS}
         seconds = {"search": searched - start, "answers": time.perf_counter() - searched}

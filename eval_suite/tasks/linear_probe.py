@@ -64,11 +64,8 @@ class ProbeTask:
         return self.source.name
 
     def protocol(self, options: Options) -> str:
-        """Raises EvalError for options that name no probe or no features."""
-        if options.features not in FEATURES:
-            raise EvalError(f"features {options.features!r}: {did_you_mean(options.features, FEATURES)}")
-        if options.probe not in _SOLVERS:
-            raise EvalError(f"probe {options.probe!r}: {did_you_mean(options.probe, _SOLVERS)}")
+        """Raises EvalError as `check_options` does."""
+        check_options(options)
         return self.source.protocol(options.kfold, _SOLVERS[options.probe], options.features)
 
     def sha256(self, data: Path) -> str:
@@ -95,6 +92,16 @@ class ProbeTask:
             fast=options.probe == "fast",
             notes=edition_warnings(downstream(data), self.source.files),
         )
+
+
+def check_options(options: Options) -> None:
+    """Raises EvalError for options that name no probe or no features, or fewer than two folds."""
+    if options.features not in FEATURES:
+        raise EvalError(f"features {options.features!r}: {did_you_mean(options.features, FEATURES)}")
+    if options.probe not in _SOLVERS:
+        raise EvalError(f"probe {options.probe!r}: {did_you_mean(options.probe, _SOLVERS)}")
+    if options.kfold < 2:
+        raise EvalError(f"kfold {options.kfold}: must be 2 or more")
 
 
 def measure(encoder: Encoder, scheme: str, parts: dict[str, Examples], options: Options) -> Measured:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from eval_suite.results import Result
 from eval_suite.rng import rng_kept
 from eval_suite.task import Options, Task
 from eval_suite.tasks.beir import beir_files, read_beir
-from eval_suite.tasks.linear_probe import measure, record
+from eval_suite.tasks.linear_probe import check_options, measure, record
 from eval_suite.tasks.search import METRICS, SearchTask
 from eval_suite.tasks.senteval import Examples
 from eval_suite.tasks.sts import Pair, StsTask
@@ -107,10 +109,11 @@ class OwnClassification:
         return "kfold" if "test" in self.parts else "nested"
 
     def protocol(self, options: Options) -> str:
+        check_options(options)
         return f"own/{self.scheme}{options.kfold}/logreg-{options.probe}/{options.features}"
 
     def sha256(self, data: Path) -> str:
-        return _sha256(list(self.parts.values()))
+        return _sha256(list(self.parts.values()), self.text, self.label)
 
     def read(self) -> dict[str, Examples]:
         """Part -> its examples. Raises EvalError for a bad row, and a label of the test file that train lacks."""
@@ -155,22 +158,25 @@ class OwnSimilarity(StsTask):
     columns: tuple[str, str, str] = ("first", "second", "score")
 
     def sha256(self, data: Path) -> str:
-        return _sha256([self.table])
+        return _sha256([self.table], *self.columns)
 
     def read(self, data: Path) -> dict[str, list[Pair]]:
         pairs = []
         for number, (first, second, score) in enumerate(_rows(self.table, self.columns), 1):
             try:
-                pairs.append(Pair(first, second, float(score)))
-            except ValueError as error:
-                raise EvalError(
-                    f"{self.table}: row {number}: {self.columns[2]} {score!r} is no number"
-                ) from error
+                gold = float(score)
+            except ValueError:
+                gold = math.nan
+            if not math.isfinite(gold):
+                raise EvalError(f"{self.table}: row {number}: {self.columns[2]} {score!r} is no number")
+            pairs.append(Pair(first or ".", second or ".", gold))
         return {self.name: pairs}
 
 
-def _sha256(paths: list[Path]) -> str:
-    return hashlib.sha256(" ".join(hashlib.sha256(_bytes(p)).hexdigest() for p in paths).encode()).hexdigest()
+def _sha256(paths: list[Path], *columns: str) -> str:
+    """One hash over the files and which of their columns are read: others are other data."""
+    parts = [*(hashlib.sha256(_bytes(p)).hexdigest() for p in paths), json.dumps(columns)]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def _bytes(path: Path) -> bytes:
@@ -221,8 +227,7 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _table_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
-        yield from csv.DictReader(
-            _text(path).splitlines(keepends=True), delimiter=_DELIMITERS[path.suffix], strict=True
-        )
+        rows = io.StringIO(_text(path), newline="")  # str.splitlines would cut at U+0085 and U+2028 too
+        yield from csv.DictReader(rows, delimiter=_DELIMITERS[path.suffix], strict=True)
     except csv.Error as error:
         raise EvalError(f"{path}: is no table ({error})") from error

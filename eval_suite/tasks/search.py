@@ -29,7 +29,7 @@ from eval_suite.results import Result
 from eval_suite.search import DEPTH, Found, VectorScorer, search
 from eval_suite.stats import bootstrap_interval
 from eval_suite.task import Options
-from eval_suite.trec_files import write_trec
+from eval_suite.trec_files import stem, write_trec
 
 METRICS: dict[str, Callable[[ranking.Places], np.ndarray]] = {
     "ndcg@10": lambda p: ranking.ndcg(p, 10),
@@ -82,8 +82,9 @@ class SearchTask:
         found = find(encoder, found_set, self.name, options, self.drop_own_ids)
         searched = time.perf_counter()
         if options.trec:
-            stem = f"{self.name}.{encoder.fingerprint[:12]}"
-            write_trec(options.trec, stem, found_set, found.scores, found.rows)
+            write_trec(
+                options.trec, stem(self.name, encoder.fingerprint), found_set, found.scores, found.rows
+            )
         scores = {name: metric(found.places) for name, metric in METRICS.items()}
         return search_result(
             encoder,
@@ -172,7 +173,8 @@ def explained(encoder: Encoder, data: SearchSet, found: Found) -> tuple[dict[str
         "queries_without_text": sum(query not in data.queries for query in data.qrels),
         "queries_without_relevant": int((relevant == 0).sum()) if len(judged.row) else 0,
     }
-    warnings = _data_warnings(data, found.documents, details) + data.notes + tie_warnings(rate)
+    warnings = _data_warnings(data, found.documents, details) + data.notes
+    warnings += tie_warnings(rate, "queries have equal scores among their first ten and the next")
     if isinstance(found.scorer, VectorScorer):
         more, lines = _vectors_explained(encoder, data, found.scorer, found.ledger.right)
         details, warnings = details | more, warnings + lines

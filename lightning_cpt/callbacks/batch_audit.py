@@ -161,11 +161,14 @@ class BatchAudit(Callback):
         }
 
     def _write(self, trainer: Trainer) -> None:
-        folder = Path(self.folder or trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        found = self._found(trainer)
-        write_atomic(folder / "batch_audit.json", json_text(found).encode())
-        write_atomic(folder / "batch_audit.html", page(found).encode())
+        folder, found = Path(self.folder or trainer.default_root_dir), self._found(trainer)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / "batch_audit.json", json_text(found).encode())
+            write_atomic(folder / "batch_audit.html", page(found).encode())
+        except OSError as error:  # no reason to end a training, and the other ranks would wait for this one
+            say(f"BatchAudit.folder: {folder}: cannot be written ({error.strerror}); the run goes on")
+            return
         if len(self._audited) == 1:
             say(f"the first batch is audited: {folder / 'batch_audit.html'}")
 

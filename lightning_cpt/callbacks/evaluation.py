@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,11 +12,10 @@ import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from eval_suite.errors import EvalError
 from eval_suite.registry import find_tasks
 from eval_suite.rng import rng_kept
 from eval_suite.task import Options, Task
-from lightning_cpt.callbacks.team import OutOfTime, Team, TeamEncoder, TokenCache
+from lightning_cpt.callbacks.team import OutOfTime, Team, TeamEncoder, TokenCache, portable
 from lightning_cpt.console import say
 from lightning_cpt.encoder import TextEncoder, facts
 from lightning_cpt.errors import ConfigError
@@ -74,7 +74,7 @@ class TaskScores(Callback):
         """Find the tasks and their data once, before the first step.
 
         Raises:
-            EvalError: an unknown task, or data that is not there; on all ranks.
+            EvalError: an unknown task or option, or data that is not there; on all ranks.
         """
         if stage != "fit":
             return
@@ -83,12 +83,14 @@ class TaskScores(Callback):
         self._team = Team(group, TokenCache())
         _raised(self._team.broadcast(self._missing() if trainer.is_global_zero else None))
 
-    def _missing(self) -> EvalError | None:
+    def _missing(self) -> Exception | None:
+        """What keeps rank 0 from running the tasks; a value, as the other ranks wait for it."""
         try:
             for task in self._found:
+                task.protocol(self.options)
                 task.sha256(self.data)
-        except EvalError as error:
-            return error
+        except Exception as error:
+            return portable(error)
         return None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -123,20 +125,22 @@ class TaskScores(Callback):
 
     def _lead(self, encoder: TextEncoder, step: int, run: str) -> dict[str, float] | Exception:
         """Rank 0's evaluation; an error is a value here, as the other ranks have to hear of it."""
+        try:
+            return self._scores(self._subject(encoder, step, run))
+        except Exception as error:
+            return portable(error)
+
+    def _subject(self, encoder: TextEncoder, step: int, run: str) -> TeamEncoder:
         assert self._team is not None
         cut = encoder.in_step  # weights in pieces over the ranks have no hash here
-        subject = TeamEncoder(
+        return TeamEncoder(
             encoder,
             self._team,
             name=f"{run}/step-{step}",
-            fingerprint=f"{step:012d}-{run}" if cut else encoder.fingerprint,
+            fingerprint=_of_run(run, step) if cut else encoder.fingerprint,
             facts={**facts(encoder), "step": step},
             deadline=None if self.max_seconds is None else time.monotonic() + self.max_seconds,
         )
-        try:
-            return self._scores(subject)
-        except Exception as error:
-            return error
 
     def _scores(self, subject: TeamEncoder) -> dict[str, float]:
         order = self._found[self._first :] + self._found[: self._first]
@@ -157,6 +161,11 @@ class TaskScores(Callback):
         else:
             scores[f"{self.prefix}/mean"] = sum(scores.values()) / len(scores)
         return scores
+
+
+def _of_run(run: str, step: int) -> str:
+    """What stands for weights that have no hash. Hashed: result files are named by its first characters."""
+    return hashlib.sha256(f"{run} step {step}".encode()).hexdigest()
 
 
 def _raised(found: Any) -> Any:

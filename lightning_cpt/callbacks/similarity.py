@@ -12,7 +12,7 @@ class Similarity(TaskScores):
     All ranks encode, each a share of the texts. Module modes and random states are put back.
 
     Args:
-        tasks: Names of similarity tasks, such as STS12, STSB or SICKR, or `sts` for all.
+        tasks: Names of similarity tasks, such as STS12, STSB or SICK-R, or `sts` for all.
         data: Folder that holds their files, as for `cpt eval run --data`.
         every_n_steps: Optimizer steps between two evaluations.
         max_seconds: Time for one evaluation; tasks that begin later have no score this time, and there is no

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -94,38 +95,33 @@ class Team:
         Raises:
             Exception: what went wrong on the first rank where something did, on all ranks.
         """
-        rows, error = self._attempt(encoder, texts, side)
+        mine = texts[self.rank :: self.size]  # neighbours are of like length, so the shares are too
+        batch, error = _attempt(
+            lambda: self.cache(_key(mine, side), lambda: encoder.tokenization(mine, side))
+        )
+        if encoder.in_step:  # a rank without ids would leave the others waiting in the middle of the model
+            self._agreed(error)
+            error = None
+        if error is None:
+            rows, error = _attempt(lambda: _encoded(encoder, batch))
+        self._agreed(error)
         if self.group is None:
-            if error is not None:
-                raise error
             return [rows]
-        errors: list[Exception | None] = [None] * self.size
-        dist.all_gather_object(errors, error, group=self.group)
-        for one in errors:
-            if one is not None:
-                raise one
         padded = torch.zeros(-(-len(texts) // self.size), rows.shape[1])
         padded[: len(rows)] = torch.from_numpy(rows)
         into = [torch.empty_like(padded) for _ in range(self.size)] if self.rank == 0 else None
         dist.gather(padded, into, dst=0, group=self.group)
         return [part.numpy() for part in into or ()]
 
-    def _attempt(
-        self, encoder: TextEncoder, texts: list[str], side: Side
-    ) -> tuple[np.ndarray, Exception | None]:
-        """An error is a value here: a rank that stopped alone would leave the others waiting."""
-        try:
-            return self._share(encoder, texts, side), None
-        except Exception as error:
-            return np.empty((0, encoder.dim), np.float32), error
-
-    def _share(self, encoder: TextEncoder, texts: list[str], side: Side) -> np.ndarray:
-        """This rank's rows, one text in `size` of them: neighbours are of like length, so the shares are too."""
-        mine = texts[self.rank :: self.size]
-        batch = self.cache(_key(mine, side), lambda: encoder.tokenization(mine, side))
-        if not encoder.in_step:
-            return encoder.encode_tokens(batch)
-        return _encode_in_step(encoder, batch)
+    def _agreed(self, error: Exception | None) -> None:
+        """Raise the first error of any rank on all of them."""
+        errors: list[Exception | None] = [error]
+        if self.group is not None:
+            errors = [None] * self.size
+            dist.all_gather_object(errors, error and portable(error), group=self.group)
+        for one in errors:
+            if one is not None:
+                raise one
 
 
 class TeamEncoder:
@@ -157,6 +153,27 @@ class TeamEncoder:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise OutOfTime
         return self.team.encode(self.encoder, texts, side)
+
+
+def _attempt(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """What it returns, or its error: a rank that stopped alone would leave the others waiting."""
+    try:
+        return work(), None
+    except Exception as error:
+        return None, error
+
+
+def portable(error: Exception) -> Exception:
+    """The error itself, or its words where other processes cannot be sent it."""
+    try:
+        sent = pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its class does when it is taken apart and put together
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error if type(sent) is type(error) else RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _encoded(encoder: TextEncoder, batch: Ragged) -> np.ndarray:
+    return _encode_in_step(encoder, batch) if encoder.in_step else encoder.encode_tokens(batch)
 
 
 def _encode_in_step(encoder: TextEncoder, batch: Ragged) -> np.ndarray:

@@ -66,9 +66,9 @@ class PairLoader:
             yield batch
 
     def _next(self) -> PairBatch:
-        if self._stream is None:
-            self._stream = self._open(self._handed_over)
-        found = self._fetch(self._stream)
+        if self._stream is None and self._exchange is not None:
+            self._exchange.check_same(self.reader.identity)
+        found = self._fetch()
         parts = [Part.from_bytes(part.numpy().data) for part in found if isinstance(part, Tensor)]
         streams = next((part.state for part in parts if part.state), "")
         error = next((part for part in found if isinstance(part, DataError)), None)
@@ -82,10 +82,12 @@ class PairLoader:
         batch = part.batch(self.reader.plan.data)
         return batch.pin_memory() if torch.cuda.is_available() else batch
 
-    def _fetch(self, stream: Iterator[Tensor | DataError]) -> list[Tensor | DataError]:
+    def _fetch(self) -> list[Tensor | DataError]:
         """This rank's parts of the next batch; whatever breaks here has to reach the other ranks, which wait for it."""
         try:
-            return [next(stream) for _ in range(max(1, self.workers))]
+            if self._stream is None:
+                self._stream = self._open(self._handed_over)
+            return [next(self._stream) for _ in range(max(1, self.workers))]
         except Exception as error:
             if self._exchange is None:
                 raise
@@ -99,8 +101,6 @@ class PairLoader:
                 say(f"filled from the chunk before it (data.on_corrupt: substitute): {name}")
 
     def _open(self, first: int) -> Iterator[Tensor | DataError]:
-        if self._exchange is not None:
-            self._exchange.check_same(self.reader.identity)
         self.reader.shares.resume(self._streams)
         loader = DataLoader(
             self.reader,

@@ -10,7 +10,7 @@ import pytest
 from data_prep.corpus import Corpus
 from data_prep.decontaminate import Contamination, decontaminate, table
 from data_prep.errors import DataError
-from data_prep.evaluation import EvaluationTexts, NgramRules, normalised
+from data_prep.evaluation import EvaluationTexts, NgramRules, normalised, word_count
 from data_prep.pairs import Pair
 from data_prep.report import Report
 from data_prep.shards import stream_splits
@@ -147,3 +147,8 @@ def test_a_text_amid_others_is_found_by_ngrams_of_any_size(tmp_path: Path, ngram
     pairs = [Pair("in", "a", f"{words(rng, 20)} {one} {words(rng, 20)}"), Pair("out", "b", words(rng, 70))]
     gone, _, _ = searched(tmp_path, pairs, [("T", one)], NgramRules(ngram=ngram))
     assert gone == {"in"}
+
+
+def test_words_are_counted_without_signs() -> None:
+    assert word_count("... a rather bland affair .") == 4
+    assert word_count("do n't , it 's") == 2

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from data_prep import dedup as module
+from data_prep import keys
 from data_prep.corpus import PRECEDENCE
 from data_prep.dedup import (
     SameId,
@@ -169,6 +170,19 @@ def test_equal_ids_on_disk_are_an_error_that_names_the_id(tmp_path: Path) -> Non
         drop_duplicates_of(pooled(tmp_path, splits), Report())
     again = pickle.loads(pickle.dumps(raised.value))
     assert (again.id, str(again)) == ("a", str(raised.value))
+
+
+def test_ids_whose_hashes_alone_are_equal_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = keys._key
+    monkeypatch.setattr(keys, "_key", lambda text: 7 if text.startswith("id") else real(text))
+    pairs = [Pair("id a", "x1", "y1"), Pair("id b", "x2", "y2"), Pair("id c", "x1", "y3")]
+    pool, found = pooled(tmp_path, {"train": pairs}), Report()
+    drop_duplicates_of(pool, found)
+    assert found.dropped == {"duplicate x": 1}
+    assert alive(pool)["train"] == ["id a", "id b"]
+    pairs.append(Pair("id  a", "x4", "y4"))
+    with pytest.raises(SameId, match="two different pairs"):
+        drop_duplicates_of(pooled(tmp_path, {"train": pairs}), Report())
 
 
 def test_held_out_texts_that_do_not_fit_are_searched_in_turns(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,37 @@ def test_goes_on_where_it_stopped(inputs: Path, monkeypatch: pytest.MonkeyPatch)
     assert cpt("run", path) == 2  # finished
     assert cpt("run", path, "--overwrite", "--workers", 1) == 0
     assert shard_bytes(inputs / "stopped") == shard_bytes(inputs / "whole")
+
+
+def test_goes_on_behind_a_stage_that_is_complete_and_without_results_that_were_deleted(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ("--workers", 2, "--tasks", 3)
+    assert cpt("run", pipe(inputs, "whole"), *words) == 0
+    path = pipe(inputs, "stopped")
+    monkeypatch.setitem(stages._STAGES, "exact", stop)
+    assert cpt("run", path, *words) == 130
+    monkeypatch.undo()
+    shutil.rmtree(inputs / "stopped" / WORK / "mine" / "00001")
+    assert cpt("run", path, *words) == 0
+    assert shard_bytes(inputs / "stopped") == shard_bytes(inputs / "whole")
+
+
+def test_a_worker_that_is_killed_when_it_has_handed_in_its_last_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from data_prep import engine
+
+    def killed(executor: engine.LocalExecutor, todo: list[int], on_task: object) -> None:
+        for rank in todo:
+            executor.mark_rank_as_completed(rank)
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(engine, "_in_processes", killed)
+    engine.make_executor("local", "mine", print, 3, 2, tmp_path, {}).run()
 
 
 def test_another_pipeline_or_changed_inputs_do_not_go_on(

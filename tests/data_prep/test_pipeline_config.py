@@ -58,6 +58,22 @@ def test_keys_are_the_rules_arguments(tmp_path: Path) -> None:
             "out: a\ntext: {paths: [a]}\ndecontaminate: {ngram: 13}",
             "decontaminate: the key 'data' is missing",
         ),
+        ("out: a\nsource: 2020-13-45\ntext: {paths: [a]}", "not YAML (month must be in"),
+        ("out: a\nsource: my text\ntext: {paths: [a]}", "source name 'my text': use letters"),
+        ("out: ''\ntext: {paths: [a]}", "out: is empty"),
+        ("out: a\ntext: {paths: ['']}", "text.paths: is empty"),
+        (
+            "out: a\ntext: {paths: [a]}\nslurm: {time: 12:00:00}",
+            "slurm: time: 43200 is no string; put it into quotes",
+        ),
+        (
+            "out: a\ntext: {paths: [a]}\ndecontaminate: {data: e, max_tasks: 0}",
+            "decontaminate: --max-tasks 0: must be 1 or more",
+        ),
+        (
+            "out: a\ntext: {paths: [a]}\ndecontaminate: {data: e, enough: 0}",
+            "decontaminate: --enough 0: must be 1 or more",
+        ),
         ("out: a\npairs: {paths: [a], x_column: y}", "pairs: x_column and y_column are both 'y'"),
         ("out: a\ncode: {paths: [a], near_duplicate: 3}", "code.near_duplicate: 3 is no share"),
         ("out: a\ntext: {paths: [a]}\nquality: {max_digits: true}", "quality: max_digits: True is no number"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -251,3 +252,15 @@ def test_what_fsspec_cannot_open(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     assert "pip install aiohttp" in str(failure(lambda: PairShards.open("https://h/d")))
+
+
+def test_a_server_that_is_asked_at_once_and_is_not_there_or_says_nothing() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        with pytest.raises(
+            DataError, match=r"ftp://127.0.0.1:\d+/x: cannot be reached: ConnectionRefusedError"
+        ):
+            RemoteStorage(f"ftp://127.0.0.1:{silent.getsockname()[1]}/x")
+        silent.listen()
+        with pytest.raises(DataError, match="cannot be reached: no answer in time; check the address"):
+            RemoteStorage(f"ftp://me:secret@127.0.0.1:{silent.getsockname()[1]}/x", timeout=0.3)

@@ -123,7 +123,8 @@ def test_a_constant_encoder_scores_chance_and_is_told_so(folder: Path) -> None:
     assert result.score == pytest.approx(chance, abs=0.01)
     assert result.scores["mrr@10"] == pytest.approx(100 * (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4, abs=0.01)
     assert [line.split(":")[0] for line in result.warnings] == [
-        "100.0 % of the scores tie with another; the tie rule decides part of this score",
+        "100.0 % of the queries have equal scores among their first ten and the next; the tie rule decides part of "
+        "this score",
         "collapsed vectors",
     ]
 

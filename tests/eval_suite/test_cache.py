@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval_suite.bm25 import BM25Encoder, by_words
 from eval_suite.cache import CachedEncoder
-from eval_suite.encoder import symmetric_side
+from eval_suite.encoder import facts, symmetric_side
 from eval_suite.errors import EvalError
 
 TEXTS = ["the good film", "a bad plot", "", "é, a letter of two bytes"]
@@ -68,3 +69,19 @@ def test_a_damaged_or_blocked_cache_is_named(hash_encoder, tmp_path: Path) -> No
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EvalError, match="cannot be used"):
         CachedEncoder(hash_encoder, tmp_path / "file").encode(TEXTS, "x")
+
+
+def test_an_error_of_the_encoder_is_not_called_one_of_the_cache(hash_encoder, tmp_path: Path) -> None:
+    def failing(texts: list[str], side: str) -> np.ndarray:
+        raise OSError("the model's server is gone")
+
+    hash_encoder.encode = failing
+    with pytest.raises(OSError, match="server is gone"):
+        CachedEncoder(hash_encoder, tmp_path).encode(TEXTS, "x")
+
+
+def test_bm25_stays_bm25_behind_the_cache(tmp_path: Path) -> None:
+    cached = CachedEncoder(BM25Encoder(), tmp_path / "vectors")
+    assert by_words(cached)
+    assert facts(cached)["parameters"] == 0
+    assert symmetric_side(cached) == "x"

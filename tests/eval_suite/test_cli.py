@@ -153,3 +153,19 @@ def test_the_parser_needs_no_heavy_import() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_finished_search_still_writes_its_run(arguments, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "data" / "faq"
+    (folder / "qrels").mkdir(parents=True)
+    rows = [{"_id": str(i), "title": "", "text": f"about {word}"} for i, word in enumerate(("tax", "rent"))]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "rent"}\n')
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t1\t1\n")
+    asked = {"tasks": "beir:faq", "data": tmp_path / "data"}
+    run(*arguments(**asked))
+    run(*arguments(**asked))
+    assert "already done" in capsys.readouterr().err
+    run(*arguments(**asked, trec=tmp_path / "trec"))
+    assert "already done" not in capsys.readouterr().err
+    assert {path.suffix for path in (tmp_path / "trec").iterdir()} == {".run", ".qrels"}

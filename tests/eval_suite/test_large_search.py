@@ -95,3 +95,11 @@ def test_ms_marco_in_both_forms(tmp_path: Path) -> None:
     (beir / "qrels" / "dev.tsv").unlink()
     with pytest.raises(EvalError, match="no split 'dev'"):
         TASKS["MSMARCO"].sha256(tmp_path / "b")
+
+
+def test_its_run_can_be_written(tmp_path: Path) -> None:
+    write_dpr(tmp_path)
+    run_task(BM25Encoder(), "NQ", tmp_path, trec=tmp_path / "trec")  # type: ignore[arg-type]
+    run, qrels = (tmp_path / f"trec/NQ.{BM25Encoder.fingerprint[:12]}.{end}" for end in ("run", "qrels"))
+    assert run.read_text().startswith("0 Q0 ")
+    assert qrels.read_text() == ""

@@ -108,3 +108,47 @@ def test_bad_data_is_one_line(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(EvalError, match=r"nowhere\.yaml: cannot be read"):
         find_task(str(tmp_path / "nowhere.yaml"))
+
+
+def test_other_columns_are_other_data(tmp_path: Path) -> None:
+    """Else the result of the wrong column would count as finished once the YAML is right."""
+    (tmp_path / "pairs.tsv").write_text("first\tsecond\tscore\tother\nx\ty\t1\t2\n")
+    task = tmp_path / "mine.yml"
+    seen = set()
+    for extra in ("", "score: other\n", "first: second\n"):
+        task.write_text(f"name: Mine\nkind: similarity\npairs: pairs.tsv\n{extra}")
+        seen.add(find_task(str(task)).sha256(tmp_path))
+    (tmp_path / "train.csv").write_text("text,label,other\na,x,y\n")
+    for extra in ("", "label: other\n"):
+        task.write_text(f"name: Mine\nkind: classification\ntrain: train.csv\n{extra}")
+        seen.add(find_task(str(task)).sha256(tmp_path))
+    assert len(seen) == 5
+
+
+def test_a_judgement_that_is_no_number_names_its_row(tmp_path: Path) -> None:
+    task = tmp_path / "mine.yml"
+    task.write_text("name: Mine\nkind: similarity\npairs: pairs.tsv\n")
+    for gold in ("nan", "inf", "high"):
+        (tmp_path / "pairs.tsv").write_text(f"first\tsecond\tscore\nx\ty\t1\nx\ty\t{gold}\n")
+        with pytest.raises(EvalError, match=f"row 2: score '{gold}' is no number"):
+            find_task(str(task)).examples(tmp_path)
+
+
+def test_rows_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    task = tmp_path / "mine.yml"
+    task.write_text("name: Mine\nkind: similarity\npairs: pairs.tsv\n")
+    (tmp_path / "pairs.tsv").write_text(
+        'first\tsecond\tscore\na\u2028b\tc\x85d\t1\r\n"e\nf"\tg\t2\n', encoding="utf-8", newline=""
+    )
+    assert find_task(str(task)).examples(tmp_path) == [("a\u2028b", "c\x85d"), ("e\nf", "g")]
+
+
+def test_options_that_cannot_be_are_named_before_any_work(reviews: Path) -> None:
+    for options, message in (
+        (Options(features="unitt"), "features 'unitt'.*did you mean 'unit'"),
+        (Options(probe="fasst"), "probe 'fasst'.*did you mean 'fast'"),
+        (Options(kfold=1), "kfold 1: must be 2 or more"),
+    ):
+        for task in (find_task("CR"), find_task(str(reviews))):
+            with pytest.raises(EvalError, match=message):
+                task.protocol(options)

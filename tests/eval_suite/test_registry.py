@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from eval_suite import registry
 from eval_suite.errors import EvalError
+from eval_suite.registry import find_tasks
 
 
 def test_names_and_groups_give_each_task_once() -> None:
@@ -46,3 +48,12 @@ def test_every_task_keeps_the_protocol() -> None:
         assert task.name
         assert task.family
         assert all(callable(getattr(task, name)) for name in ("protocol", "sha256", "examples", "run"))
+
+
+def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("one.yaml", "two.yaml"):
+        (tmp_path / name).write_text("name: Mine\nkind: similarity\npairs: pairs.tsv\n")
+    specs = [str(tmp_path / name) for name in ("one.yaml", "two.yaml")]
+    assert len(find_tasks([specs[0], specs[0]])) == 1
+    with pytest.raises(EvalError, match="both named Mine"):
+        find_tasks(specs)

@@ -105,6 +105,11 @@ def test_the_table_has_the_average_the_other_scores_and_the_warnings() -> None:
     assert lines[-1] == "MRPC: warning: few"
 
 
+def test_scores_of_two_metrics_have_no_average() -> None:
+    found = table([result(), result(task="SciFact", metric="ndcg@10", scores={"ndcg@10": 64.5}, score=64.5)])
+    assert "average" not in found
+
+
 def test_what_must_agree_names_the_differing_field() -> None:
     one, two = result().must_agree(), result(settings={"grid": [9.0]}).must_agree()
     assert [key for key in one if one[key] != two[key]] == ["settings"]

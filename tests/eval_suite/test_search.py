@@ -196,3 +196,13 @@ def test_faiss_mistakes() -> None:
         search_faiss(Dense(), make_set(), "toy", "Nonsense")
     with pytest.raises(EvalError, match="bm25 has no vectors for FAISS"):
         search_faiss(BM25Encoder(), make_set(), "toy", "Flat")
+
+
+def test_a_query_that_is_its_own_judged_document_does_not_find_it() -> None:
+    """A tie with another document must not bring the dropped one back."""
+    docs = [("q0", "wing flow"), ("d1", "wing flow"), ("d2", "heat plate")]
+    data = SearchSet(partial(iter, docs), {"q0": "wing flow"}, {"q0": {"q0": 1, "d2": 1}})
+    found = search(Dense(), data, "toy", depth=3, drop_own_ids=True)
+    assert found.rows[0].tolist() == [1, 2, -1]
+    assert found.places.level.tolist() == [0, 1]
+    assert found.places.above[1] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def test_the_planted_are_found_and_taken_out(data: Path, shards: Path, tmp_path:
 
     rows = [text for (text,) in find_task("CR").examples(data)]
     right = [0.0 if text in PLANTED or i % 2 else 1.0 for i, text in enumerate(rows)]
-    result({"accuracy": right}).write(tmp_path / "results")
+    of_these = find_task("CR").sha256(data)
+    replace(result({"accuracy": right}), data_sha256=of_these).write(tmp_path / "results")
     status = cli.main(
         [
             "eval",
@@ -119,3 +121,12 @@ def test_mistakes_are_one_line(data: Path, tmp_path: Path, capsys: Any) -> None:
     err = capsys.readouterr().err
     assert "unknown task 'CRR'" in err
     assert len(err.strip().splitlines()) == 2
+
+
+def test_a_result_of_other_files_with_as_many_examples_is_named(
+    data: Path, shards: Path, tmp_path: Path, capsys: Any
+) -> None:
+    result({"accuracy": [1.0] * (len(GOOD) + len(BAD))}).write(tmp_path / "results")
+    folders = ["--shards", str(shards), "--data", str(data), "--results", str(tmp_path / "results")]
+    assert cli.main(["eval", "contamination", *folders, "--tasks", "CR"]) == cli.MISTAKE
+    assert "result CR of py:m:f: is of other data files" in capsys.readouterr().err

@@ -64,6 +64,7 @@ def test_the_ids_of_a_plan_are_those_of_the_texts(
         for folder in (pair_folder, tmp_path / "ids")
     ]
     assert found[0] == found[1]
+    here("prep", "verify", tmp_path / "ids")  # a folder of ids wants no data card
     out, _ = here("data", "simulate", "--config", config, "--data.folder", tmp_path / "ids", "--world", "2")
     assert "tokens of the fullest rank over the mean" in out
 

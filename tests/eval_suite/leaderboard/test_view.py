@@ -95,3 +95,12 @@ def test_search_and_similarity_find_their_boards_and_other_tasks_their_own(make_
 def test_two_encoders_of_one_name_are_told_apart(make_result) -> None:
     rows = board([make_result("CR", "ckpt:last", 0.8, fingerprint=p * 12) for p in "xy"]).blocks[0].rows
     assert {row.name for row in rows} == {"ckpt:last (xxxxxxxx)", "ckpt:last (yyyyyyyy)"}
+
+
+def test_tasks_that_share_a_column_are_not_one_ranking(make_result) -> None:
+    how = {"family": "similarity", "metric": "spearman", "scores": {"spearman": 80.0}}
+    found = [make_result("STSB", name, 0.8, **how) for name in ("a", "b")]
+    mine = make_result("STSBenchmark", "mine", 0.9, **how)
+    ours = [block for block in board([*found, mine], "similarity").blocks if block.ours]
+    assert [[row.name for row in block.rows] for block in ours] == [["a", "b"], ["mine"]]
+    assert ours[1].apart == ("task: STSBenchmark (STSB in the first ranking)",)

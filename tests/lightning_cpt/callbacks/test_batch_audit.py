@@ -80,6 +80,16 @@ def test_one_source_against_its_shards(
     assert any(line.split()[1:3] == ["toy", "80"] for line in table)
 
 
+def test_a_folder_that_cannot_be_written_ends_no_run(
+    tmp_path: Path, here: Callable[..., Any], recipe: Callable[..., Path]
+) -> None:
+    (tmp_path / "taken").write_text("")
+    audit = {"class_path": AUDIT, "init_args": {"folder": str(tmp_path / "taken")}}
+    _, err = here("fit", "--config", recipe({"trainer.callbacks": [audit], "trainer.max_steps": 5}))
+    assert "taken: cannot be written (File exists); the run goes on" in err
+    assert (tmp_path / "run" / "last.ckpt").exists()
+
+
 def csv_rows(folder: Path) -> list[dict[str, str]]:
     with next(folder.glob("logs/version_*/metrics.csv")).open() as file:
         return [row for row in csv.DictReader(file) if row.get("train/masked_per_query")]

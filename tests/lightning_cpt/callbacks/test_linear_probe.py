@@ -181,6 +181,15 @@ def test_what_it_lacks_is_missed_before_the_first_step(
     assert watch.losses == []
 
 
+def test_an_option_that_cannot_be_is_missed_before_the_first_step(
+    fit: Callable[..., Any], reviews: Path
+) -> None:
+    watch = Watch()
+    with pytest.raises(EvalError, match="probe 'fasst'"):
+        fit(LinearProbe(["CR"], str(reviews), every_n_steps=1, probe="fasst"), watch)
+    assert watch.losses == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_on_two_ranks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from lightning_cpt.callbacks.team import OutOfTime, Team, TeamEncoder, TokenCache
+from lightning_cpt.callbacks.team import OutOfTime, Team, TeamEncoder, TokenCache, portable
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.ragged import Ragged
 from lightning_cpt.tokenization import PairTokenizer
@@ -103,3 +104,72 @@ def test_two_ranks_are_as_one(
     alone = encoder.encode(TEXTS, "y", progress=False)
     for name, n in zip(rows.files, (7, 1, 7), strict=True):
         np.testing.assert_allclose(rows[name], alone[:n], atol=1e-6)
+
+
+class _Unsendable(Exception):
+    """Cannot be pickled."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.lock = threading.Lock()
+
+
+class _Unreadable(Exception):
+    """Can be pickled, and not be put together again."""
+
+    def __init__(self, one: str, *, other: str) -> None:
+        super().__init__(f"{one} {other}")
+
+
+def test_an_error_that_cannot_be_sent_goes_as_its_words() -> None:
+    assert str(portable(_Unsendable("broken"))) == "_Unsendable: broken"
+    assert str(portable(_Unreadable("broken", other="pipe"))) == "_Unreadable: broken pipe"
+    error = KeyError("a")
+    assert portable(error) is error
+
+
+def _one_rank_fails(options: dict[str, Any], in_step: bool) -> None:
+    torch.manual_seed(0)
+    encoder = TextEncoder(**options).eval()
+    encoder.in_step = in_step
+    team = Team(dist.new_group(backend="gloo"), TokenCache())
+    if team.rank:  # this rank's share cannot be tokenised, and the error cannot be sent
+        encoder.tokenization = _unsendable  # type: ignore[assignment]
+        assert team.follow(encoder) == "heard"
+        return
+    with pytest.raises(RuntimeError, match="_Unsendable: no ids here"):
+        team.encode(encoder, TEXTS, "y")
+    assert team.finish("heard") == "heard"
+
+
+def _unsendable(texts: Any, side: Any) -> Any:
+    raise _Unsendable("no ids here")
+
+
+@pytest.mark.parametrize("in_step", [False, True])
+def test_a_rank_that_cannot_tokenise_leaves_no_other_waiting(
+    gloo_pool: Any, tiny_encoder: dict[str, Any], in_step: bool
+) -> None:
+    gloo_pool.run(2, _one_rank_fails, tiny_encoder, in_step)
+
+
+def test_in_step_every_rank_encodes_its_share(
+    gloo_pool: Any, tmp_path: Path, tiny_encoder: dict[str, Any], encoder: TextEncoder
+) -> None:
+    gloo_pool.run(2, _in_step, str(tmp_path), tiny_encoder)
+    found = np.load(tmp_path / "rows.npz")
+    alone = encoder.encode(TEXTS, "y", progress=False)
+    for name, n in zip(found.files, (7, 1), strict=True):
+        np.testing.assert_allclose(found[name], alone[:n], atol=1e-6)
+
+
+def _in_step(folder: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    encoder = TextEncoder(**options).eval()
+    encoder.in_step = True
+    team = Team(dist.new_group(backend="gloo"), TokenCache())
+    if team.rank:
+        team.follow(encoder)
+        return
+    np.savez(Path(folder) / "rows.npz", *[team.encode(encoder, TEXTS[:n], "y") for n in (7, 1)])
+    team.finish(None)

@@ -72,4 +72,34 @@ def test_a_bad_chunk_of_one_rank_is_the_same_line_on_all(
     assert answers == [answers[0]] * 4
     done, message = answers[0]
     assert 0 <= done < 21
-    assert message == "chunk 5: damaged (another order: a new run); or go on with --data.on_corrupt substitute"
+    assert (
+        message == "chunk 5: damaged (another order: a new run); or go on with --data.on_corrupt substitute"
+    )
+
+
+def without_workers(folder: str, tokenizer_folder: str) -> str:
+    """What each rank says where rank 1 cannot start the processes that read."""
+    rank, world_size = rank_and_world_size()
+    shards = PairShards.open(folder)
+    plan = Plan(TrainingSet({"toy": shards}), Mixture(["toy"], [shards.count], [None], 16), 0, 4)
+    reader = TrainingReader(ShareReader(plan, "stop", rank, world_size, 0), PairTokenizer(tokenizer_folder))
+    loader = PairLoader(reader, 0, Exchange())
+
+    def refuse(first: int) -> Any:
+        raise OSError(12, "Cannot allocate memory")
+
+    if rank:
+        loader._open = refuse  # type: ignore[method-assign]
+    try:
+        next(iter(loader))
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def test_a_rank_that_cannot_start_its_readers_stops_all(
+    gloo_pool: Any, pair_folder: Path, tokenizer_folder: str
+) -> None:
+    one, other = gloo_pool.run(2, without_workers, str(pair_folder / "train"), tokenizer_folder)
+    assert one == other
+    assert "failed: OSError: [Errno 12] Cannot allocate memory" in one

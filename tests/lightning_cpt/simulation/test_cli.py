@@ -121,6 +121,22 @@ def test_stop_leaves_most_of_the_larger_source(mixed: Path, capsys: pytest.Captu
     assert left["text"] > 60
 
 
+def test_a_weight_on_the_command_line_leaves_the_rest_of_its_source(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = json.dumps({name: {**spec, "weight": 0.5} for name, spec in _sources(mixed).items()})
+    said = []
+    for words in (
+        ["--data.sources", weights],
+        ["--data.sources.text.weight", "0.5", "--data.sources.code.weight=0.5"],
+    ):
+        assert main(["data", "simulate", "--config", str(mixed), *words]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert main(["data", "simulate", "--config", str(mixed), "--data.sources.text.wieght", "0.5"]) == MISTAKE
+    assert "data.sources: Unexpected keys: {'wieght'}" in capsys.readouterr().err
+
+
 def _sources(recipe: Path) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(recipe.read_text())["data"]["sources"]
     return found
