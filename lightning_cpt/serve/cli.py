@@ -76,7 +76,7 @@ def serve_command(args: argparse.Namespace) -> int:
         name=args.name,
         host=args.host,
         port=args.port,
-        key=os.environ.get(KEY) or None,
+        key=_key(),
         limits=limits,
         most_waiting=args.max_waiting,
         seconds=args.timeout,
@@ -86,6 +86,17 @@ def serve_command(args: argparse.Namespace) -> int:
     )
     check(settings)
     return serve(settings)
+
+
+def _key() -> str | None:
+    """The key; none where the variable is not there. Raises a ConfigError for one that no client could send."""
+    key = os.environ.get(KEY)
+    if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise ConfigError(
+            f"{KEY}: is empty, or holds spaces or characters beyond ASCII, so no client could send it; unset it to serve "
+            "without a key"
+        )
+    return key
 
 
 def _dimensions(text: str) -> tuple[int, ...]:

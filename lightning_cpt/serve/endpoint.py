@@ -7,7 +7,7 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from lightning_cpt.serve.tokens import Card
 from lightning_cpt.serve.worker import CARD
 
 _IN_FLIGHT = 2  # parts of one request that wait for the model at a time
+_BODIES = 32  # of the longest kind that are held at a time; beyond them requests are told to come back
 _QUICK_CHARS = 4096  # a body that is tokenised at once; a longer one in a thread, so that others are heard
 
 
@@ -44,7 +45,7 @@ class EmbeddingEndpoint(LitSpec):
         self.api_path = "/v1/embeddings"
         self.folder, self.limits = folder, limits
         self.most_waiting, self.seconds = most_waiting, seconds
-        self._waiting = 0
+        self._waiting = self._held = 0
 
     def pre_setup(self, lit_api: Any) -> None:
         self.add_endpoint(self.api_path, self.embeddings, ["POST"])
@@ -74,19 +75,38 @@ class EmbeddingEndpoint(LitSpec):
 
     async def embeddings(self, request: Request) -> Response:
         began = time.monotonic()
+        holding = _Holding(self)
         try:
-            body = await _read(request, self.limits.body)
+            async with asyncio.timeout(self.seconds):
+                body = await _read(request, self.limits.body, holding.add)
             answer = await _unless_gone(request, self._answer(body))
         except ApiError as error:
             answer = refusal(error)
+        except TimeoutError:
+            answer = refusal(
+                ApiError(408, f"the body did not come within {self.seconds:g} s", code="timeout")
+            )
         except ClientDisconnect:
             answer = None
+        finally:
+            holding.release()
         if answer is None:
             self.counts.gone.inc()
             return Response(status_code=499)
         self.counts.requests.labels(answer.status_code).inc()
         self.counts.seconds.observe(time.monotonic() - began)
         return answer
+
+    def hold(self, size: int) -> None:
+        """Count the bytes of bodies that are not answered yet.
+
+        Raises:
+            ApiError: there are too many.
+        """
+        self._held += size
+        if size > 0 and self._held > _BODIES * self.limits.body:
+            message = "too many long requests are waiting already; try again in a moment"
+            raise ApiError(429, message, code="rate_limit_exceeded", kind="rate_limit_error")
 
     async def models(self) -> Response:
         return _json({"object": "list", "data": [self._model()]})
@@ -171,27 +191,41 @@ class EmbeddingEndpoint(LitSpec):
             finally:
                 buffer.pop(uid, None)  # LitServe drops the answer to what nobody waits for
         if status == LitAPIStatus.ERROR:
-            raise server_error(f"the model failed ({answer})")
+            raise server_error(f"the model failed ({answer}); the server's log says more")
         data, shape, waited, _, (_, texts, _) = answer
         self.counts.queue_seconds.observe(waited)
         self.counts.round_texts.observe(texts)
         return np.frombuffer(data, np.float32).reshape(shape)
 
 
+class _Holding:
+    """The bytes that one request holds."""
+
+    def __init__(self, endpoint: EmbeddingEndpoint) -> None:
+        self._endpoint, self._size = endpoint, 0
+
+    def add(self, size: int) -> None:
+        self._size += size
+        self._endpoint.hold(size)
+
+    def release(self) -> None:
+        self._endpoint.hold(-self._size)
+
+
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, Response]) -> Response | None:
     """The answer; None where the client goes away first, and the work is given up."""
     answer = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(request.receive())  # the body is read: what comes now is the end
-    await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-    if not answer.done():
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else None
+    finally:  # the server may stop here too
         answer.cancel()
-        return None
-    gone.cancel()
-    return answer.result()
+        gone.cancel()
 
 
-async def _read(request: Request, most: int) -> bytes:
-    """The whole body.
+async def _read(request: Request, most: int, hold: Callable[[int], None]) -> bytes:
+    """The whole body; ``hold`` is told of its bytes as they come.
 
     Raises:
         ApiError: it is longer than ``most`` bytes.
@@ -205,6 +239,7 @@ async def _read(request: Request, most: int) -> bytes:
         body += piece
         if len(body) > most:
             raise too_long
+        hold(len(piece))
     return bytes(body)
 
 

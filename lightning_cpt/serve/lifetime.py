@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,18 +23,19 @@ def die_with_parent() -> None:
 
 
 @contextmanager
-def no_child_left() -> Iterator[None]:
-    """Inside, SIGTERM and SIGINT raise KeyboardInterrupt in this process; at the end no child of it is alive.
+def no_child_left() -> Iterator[threading.Event]:
+    """Inside, SIGTERM and SIGINT set the event and raise KeyboardInterrupt; at the end no child of this process is alive.
 
     Children that are forked inside inherit the handlers; there the signals end the process, as uvicorn raises the
     one it was stopped by once more when it is done.
     """
     first = os.getpid()
-    active = True
+    active, stopping = True, threading.Event()
 
     def stop(number: int, frame: Any) -> None:
         if os.getpid() != first:
             os._exit(0)
+        stopping.set()
         raise KeyboardInterrupt
 
     def in_child() -> None:
@@ -43,7 +45,7 @@ def no_child_left() -> Iterator[None]:
     os.register_at_fork(after_in_child=in_child)
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield stopping
     finally:
         active = False
         for number in before:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import litserve
 from starlette.middleware.gzip import GZipMiddleware
@@ -28,6 +28,8 @@ from lightning_cpt.serve.tokens import Card
 from lightning_cpt.serve.worker import CARD, FAULT, EmbeddingAPI, RoundsLoop
 
 _MODEL_PROCESS = "inference-worker"  # as LitServe names it
+_WATCH_SECONDS = 1.0
+_DIED = "a model's process was ended; is there memory enough?"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Settings:
     name: str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)  # not into logs and tracebacks
     limits: Limits = field(default_factory=Limits)
     most_waiting: int = 65536
     seconds: float = 600.0
@@ -95,10 +97,10 @@ def serve(settings: Settings) -> int:
         ConfigError: the port is taken, or the model cannot be loaded.
     """
     _check_port(settings.host, settings.port)
-    with tempfile.TemporaryDirectory(prefix="cpt-serve-") as name, no_child_left():
+    with tempfile.TemporaryDirectory(prefix="cpt-serve-") as name, no_child_left() as stopping:
         folder = Path(name)
         server = build(settings, folder)
-        _announce(settings, folder)
+        _announce(settings, folder, stopping)
         try:
             server.run(
                 host=settings.host,
@@ -113,10 +115,15 @@ def serve(settings: Settings) -> int:
                 raise ConfigError(fault.read_text(encoding="utf-8")) from None
         except (RuntimeError, EOFError, OSError) as error:
             fault = folder / FAULT
-            reason = fault.read_text(encoding="utf-8") if fault.exists() else f"the server failed: {error}"
+            reason = fault.read_text(encoding="utf-8") if fault.exists() else _reason(error)
             raise ConfigError(reason) from error
     _say("stopped")
     return 0
+
+
+def _reason(error: Exception) -> str:
+    """LitServe's manager goes with the model, often before our watch sees it: then the error says nothing."""
+    return f"the server failed: {error}" if str(error) else _DIED
 
 
 def _check_port(host: str, port: int) -> None:
@@ -131,12 +138,12 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _announce(settings: Settings, folder: Path) -> None:
-    """Say where the server is once it answers."""
+def _announce(settings: Settings, folder: Path, stopping: threading.Event) -> None:
+    """Say where the server is once it answers, then see that its model stays alive."""
 
     def wait() -> None:
         where = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-        loading = False
+        loading, direct = False, build_opener(ProxyHandler({}))  # no proxy knows this machine's own addresses
         while folder.exists():
             alive = any(child.name == _MODEL_PROCESS for child in multiprocessing.active_children())
             if loading and not alive:  # LitServe would wait for it for ever
@@ -144,7 +151,7 @@ def _announce(settings: Settings, folder: Path) -> None:
                 return
             loading = alive
             try:
-                with urlopen(f"http://{where}:{settings.port}/health", timeout=2):
+                with direct.open(f"http://{where}:{settings.port}/health", timeout=2):
                     break
             except OSError:
                 time.sleep(0.1)
@@ -152,16 +159,33 @@ def _announce(settings: Settings, folder: Path) -> None:
             return
         card = Card.read(folder / CARD)
         _say(f"{card.name}, {card.dim} columns, at http://{where}:{settings.port}/v1 (Ctrl-C stops it)")
+        _watch(folder, stopping)
 
     logging.getLogger("litserve").setLevel(logging.WARNING)
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _give_up(folder: Path) -> None:
-    """End the first process, with the reason that the model's process left, or without one."""
+def _watch(folder: Path, stopping: threading.Event) -> None:
+    """End the server when a model's process dies: LitServe stops answering then, and would wait for ever."""
+    most = 0
+    while folder.exists():
+        alive = sum(child.name == _MODEL_PROCESS for child in multiprocessing.active_children())
+        if stopping.wait(_WATCH_SECONDS):  # a signal to all processes may reach the model first
+            return
+        if alive < most:
+            _give_up(folder, _DIED)
+            return
+        most = alive
+
+
+def _give_up(
+    folder: Path,
+    reason: str = "the model's process was ended while it loaded the model; is there memory enough?",
+) -> None:
+    """End the first process, with the reason that the model's process left, or this one."""
     fault = folder / FAULT
     if not fault.exists():
-        fault.write_text("the model's process was ended while it loaded the model; is there memory enough?")
+        fault.write_text(reason)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -223,6 +223,42 @@ def test_a_mistake_is_one_line(
 
 
 @pytest.mark.slow
+def test_a_model_that_dies_ends_the_server(tiny_checkpoint: Path, start_server: Callable[..., Any]) -> None:
+    """As the kernel ends it where memory runs out."""
+    one = start_server("--encoder", f"ckpt:{tiny_checkpoint}", "--accelerator", "cpu")
+    until = time.monotonic() + 30
+    while "columns, at" not in one.log.read_text() and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(1.5)  # it is watched from now on
+    os.kill(max(one.members() - {one.process.pid}, key=_resident), signal.SIGKILL)  # the only one with torch
+    assert one.process.wait(timeout=60) == 2
+    assert "\ncpt: error: a model's process was ended" in one.log.read_text()
+    while one.members() and time.monotonic() < until + 30:
+        time.sleep(0.1)
+    assert not one.members()
+
+
+def _resident(process: int) -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1])
+
+
+@pytest.mark.parametrize("key", ["", "two words", "line\n", "schl\u00fcssel"])
+def test_a_key_that_nobody_could_send_serves_nothing(
+    key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty one above all: it must not open the server to everybody."""
+    monkeypatch.setenv("CPT_API_KEY", key)
+    assert main(["serve", "--encoder", "ckpt:nowhere.ckpt"]) == 2
+    assert "CPT_API_KEY" in capsys.readouterr().err
+
+
+def test_the_key_is_not_shown() -> None:
+    from lightning_cpt.serve.server import Settings
+
+    assert KEY not in repr(Settings("ckpt:a", key=KEY))
+
+
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lightning_cpt.cli", "serve", "--encoder", "ckpt:nowhere.ckpt"]
     done = subprocess.run(
