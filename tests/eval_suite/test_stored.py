@@ -24,7 +24,9 @@ def test_results_of_all_folders_and_copies_once(make_result, tmp_path: Path) -> 
 def test_two_scores_of_one_encoder_and_task_name_both_files(make_result, tmp_path: Path) -> None:
     make_result("CR", "a", 0.8).write(tmp_path / "x")
     make_result("CR", "a", 0.7).write(tmp_path / "y")
-    with pytest.raises(EvalError, match=r"x/CR\.aaa\.\w+\.json and .*y/CR\.aaa\.\w+\.json: two results of a on CR"):
+    with pytest.raises(
+        EvalError, match=r"x/CR\.aaa\.\w+\.json and .*y/CR\.aaa\.\w+\.json: two results of a on CR"
+    ):
         read_folders([tmp_path / "x", tmp_path / "y"])
 
 
