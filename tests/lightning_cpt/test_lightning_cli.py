@@ -182,7 +182,14 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(tmp_path: Path, recipe: 
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with (tmp_path / "stderr.txt").open("w") as stderr:
         process = subprocess.Popen(
-            command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+            command,
+            cwd=tmp_path,
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+            # A shell's background jobs ignore SIGINT, and their children with them.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         wait_for(tmp_path / "run" / "last.ckpt", process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
