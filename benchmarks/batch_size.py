@@ -92,8 +92,8 @@ class Trial:
     def run(self, batch: int, rate: float, seed: int, pool: str = "test") -> dict[str, float]:
         """Train once; the pool's MRR and what it took."""
         from benchmarks.learners import Course, train_ours
-        from lightning_cpt.encoder import quiet
         from lightning_cpt.quickstart.measure import search
+        from lightning_cpt.scored import quiet
 
         encoder = self.encoder()
         course = Course(steps=max(1, self.pairs // batch))

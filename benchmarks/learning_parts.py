@@ -15,8 +15,9 @@ from benchmarks.sides import features, peer_model, symmetric_loss
 from benchmarks.text_scores import text_scores
 from data_prep.shards import open_splits
 from eval_suite.adapters import SentenceTransformerEncoder
-from lightning_cpt.encoder import TextEncoder, quiet
+from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.quickstart.measure import search
+from lightning_cpt.scored import quiet
 
 POOL = 1000
 _CHUNK_TOKENS = 2048

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from eval_suite.metrics import reciprocal_ranks
 from eval_suite.stats import paired_bootstrap
-from eval_suite.vectors import checked
+from eval_suite.vectors import checked, unit_rows
 
 _ROWS = 1_000  # enough for a rank of some hundreds, and a fraction of a second
 _TEXTS = 20_000
@@ -39,11 +39,9 @@ def spread(vectors: np.ndarray) -> Spread:
     entropy of the singular values, scaled to sum 1; the rows are not centred, so noise around one
     point counts as one direction. Rows of zeros stay zeros; if all are, the rank is 1 and the cosine 1.
     """
-    rows = sample(vectors, _ROWS).astype(np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)  # (n, d)
+    unit = unit_rows(sample(vectors, _ROWS))  # (n, d)
     n, most = len(unit), min(unit.shape)
-    if not norms.any():
+    if not unit.any():
         return Spread(1.0, most, 1.0)
     gram = unit @ unit.T if n <= unit.shape[1] else unit.T @ unit  # (most, most)
     singular = np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None))  # (most,)
@@ -65,18 +63,25 @@ def tie_rate(scores: np.ndarray) -> float:
     return float((np.hstack([edge, equal]) | np.hstack([equal, edge])).mean())
 
 
-def truncated_share(encoder: Any, texts: Sequence[str]) -> float | None:
-    """The share of texts with more tokens than the encoder reads, 0..1; None where the encoder cannot tell.
+def truncated_share(encoder: Any, texts: Sequence[str], side: str = "x") -> float | None:
+    """The share of texts with more tokens than the encoder reads on that side, 0..1; None where the encoder cannot tell.
 
     An encoder that can has `token_count(texts) -> integers`, uncut and with the special ones, and
-    `max_length`, the most it reads (None for no limit). Of more than 20,000 texts every so manyth is counted.
+    `max_length`, the most it reads (None for no limit), or a mapping of sides to that. Of more than 20,000
+    texts every so manyth is counted.
     """
-    count, limit = getattr(encoder, "token_count", None), getattr(encoder, "max_length", None)
+    count, limit = getattr(encoder, "token_count", None), token_limit(encoder, side)
     if count is None or not texts:
         return None
     if limit is None:
         return 0.0 if hasattr(encoder, "max_length") else None
     return float((np.asarray(count(sample(list(texts), _TEXTS))) > limit).mean())
+
+
+def token_limit(encoder: Any, side: str = "x") -> int | None:
+    """The most tokens that the encoder reads on that side; None for no limit, or where it does not say."""
+    limit = getattr(encoder, "max_length", None)
+    return limit.get(side) if isinstance(limit, Mapping) else limit
 
 
 class SideSwap(NamedTuple):

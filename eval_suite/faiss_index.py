@@ -12,6 +12,7 @@ from eval_suite.encoder import Encoder
 from eval_suite.errors import EvalError
 from eval_suite.ranking import Places, places_in_run
 from eval_suite.search import DEPTH, Found, Ledger, VectorScorer, passing, scorer_of
+from eval_suite.vectors import unit_rows
 
 _TRAIN = 200_000  # documents at most that an index is trained on: the first of the corpus
 
@@ -47,13 +48,13 @@ def search_faiss(
     for block in passing(data, name, progress):
         *_, out = ledger.note(block, row)
         own += [(int(query), row + int(column)) for query, column in out]
-        waiting.append(_unit(scorer.vectors([text for _, text in block])))
+        waiting.append(unit_rows(scorer.vectors([text for _, text in block]), np.float32))
         row += len(block)
         if made.is_trained or sum(map(len, waiting)) >= _TRAIN:
             _add(made, waiting)
     if waiting:
         _add(made, waiting)
-    scores, rows = made.search(_unit(scorer.query_vectors), min(row, depth + drop_own_ids))
+    scores, rows = made.search(unit_rows(scorer.query_vectors, np.float32), min(row, depth + drop_own_ids))
     scores, rows = _without(scores, rows, own, depth)
     places = _beyond_the_run(places_in_run(scores, rows, ledger.judged), scores, row)
     return Found(scores, rows, places, row, ledger, scorer)
@@ -99,11 +100,6 @@ def _made(faiss: Any, index: str, dim: int) -> Any:
         raise EvalError(
             f"index {index!r}: no FAISS index for {dim} columns ({_last(error)}); try HNSW32"
         ) from error
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.maximum(norm, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
 def _last(error: Exception) -> str:

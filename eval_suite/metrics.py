@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from eval_suite.errors import EvalError
+from eval_suite.vectors import unit_rows
 
 _QUERIES_AT_ONCE = 256
 
@@ -21,7 +22,7 @@ def reciprocal_ranks(queries: Any, docs: Any, right: np.ndarray | None = None) -
     Pessimistic ties, as in CodeSearchNet's evaluation: the right document comes after its equals.
     Raises EvalError for shapes that do not fit and for values that are not finite.
     """
-    query, doc = _unit_rows(queries, "queries"), _unit_rows(docs, "docs")
+    query, doc = _checked_units(queries, "queries"), _checked_units(docs, "docs")
     if query.shape[1] != doc.shape[1] or (right is None and len(query) != len(doc)):
         raise EvalError(f"queries {query.shape} and docs {doc.shape} must have the same shape (n, d)")
     right = np.arange(len(query)) if right is None else right
@@ -48,14 +49,14 @@ def _ranks(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
     return (scores >= own[:, None]).sum(axis=1)
 
 
-def _unit_rows(vectors: Any, name: str) -> np.ndarray:
+def _checked_units(vectors: Any, name: str) -> np.ndarray:
     """Rows of length one in float64, (n, d); a row of zeros stays zero."""
     if hasattr(vectors, "detach"):  # a torch tensor, possibly bfloat16 or on a GPU
         vectors = vectors.detach().float().cpu().numpy()
-    array = np.asarray(vectors, dtype=np.float32).astype(np.float64)
+    array = np.asarray(vectors, dtype=np.float32)
     if array.ndim != 2 or array.size == 0:
         raise EvalError(f"{name} must be (n, d) with n, d > 0, not {array.shape}")
     if not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise EvalError(f"{name}: row {row} holds NaN or infinity")
-    return array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return unit_rows(array)

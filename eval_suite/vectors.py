@@ -1,4 +1,4 @@
-"""Checks what an encoder returned: one row of finite numbers for each text."""
+"""Checks what an encoder returned, one row of finite numbers for each text, and scales rows to length one."""
 
 from __future__ import annotations
 
@@ -31,3 +31,10 @@ def checked(name: str, output: Any, texts: list[str]) -> np.ndarray:
             f"the first being {text[:60]!r}; check the weights"
         )
     return vectors
+
+
+def unit_rows(vectors: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
+    """Rows of length one, (n, d) of that dtype, in which they are scaled; rows of zeros stay."""
+    rows = np.ascontiguousarray(vectors, dtype)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)  # (n, 1)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -375,47 +374,3 @@ def unit(vectors: Tensor) -> Tensor:
     with torch.autocast(vectors.device.type, enabled=False):
         wide = vectors if vectors.dtype == torch.float64 else vectors.float()
         return F.normalize(wide, dim=-1, eps=1e-6)
-
-
-@dataclass(frozen=True)
-class QuietEncoder:
-    """A TextEncoder by eval_suite's protocol, without a progress bar of its own: eval_suite has one.
-
-    Args:
-        encoder: What encodes.
-        name: Its name in results.
-        fingerprint: What stands for its weights in results and caches.
-    """
-
-    encoder: TextEncoder
-    name: str
-    fingerprint: str
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What results say of it: parameters, step, most tokens of a text, how the vector is read off."""
-        return facts(self.encoder)
-
-    def encode(self, texts: list[str], side: Side) -> np.ndarray:
-        return self.encoder.encode(texts, side, progress=False)
-
-
-def facts(encoder: TextEncoder) -> dict[str, Any]:
-    """What results and model cards say of an encoder."""
-    known = {
-        "parameters": sum(p.numel() for p in encoder.parameters()),
-        "step": encoder.steps,
-        "max_length": max(encoder.tokenization.max_length.values()),
-        "pooling": "last token",
-    }
-    return {key: value for key, value in known.items() if value is not None}
-
-
-def quiet(encoder: TextEncoder) -> QuietEncoder:
-    """The encoder under its own name and the hash of its weights as they are now."""
-    return QuietEncoder(encoder, encoder.name, encoder.fingerprint)
-
-
-def checkpoint_encoder(rest: str) -> QuietEncoder:
-    """What eval_suite loads for ``ckpt:PATH``: the encoder named after its run's folder and step."""
-    return quiet(TextEncoder.load(rest))

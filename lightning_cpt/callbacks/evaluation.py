@@ -17,8 +17,9 @@ from eval_suite.rng import rng_kept
 from eval_suite.task import Options, Task
 from lightning_cpt.callbacks.team import OutOfTime, Team, TeamEncoder, TokenCache, portable
 from lightning_cpt.console import say
-from lightning_cpt.encoder import TextEncoder, facts
+from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError
+from lightning_cpt.scored import facts
 
 # The other ranks wait for rank 0's arithmetic; their usual time-out (10 to 30 minutes) is too short.
 _PATIENCE = timedelta(days=1)
@@ -30,6 +31,8 @@ class TaskScores(Callback):
     All ranks encode, each a share of the texts, under any strategy; rank 0 does the rest. Texts are tokenised
     once. Module modes and random states are put back.
 
+    Where the time did not suffice for a mean, a monitor goes on seeing the one before.
+
     Args:
         tasks: Names of tasks or groups of them, as `cpt eval list` prints them.
         data: Folder that holds the tasks' files, as for `cpt eval run --data`.
@@ -37,20 +40,17 @@ class TaskScores(Callback):
         max_seconds: Time for one evaluation. A task that begins to encode later has no score this time, and
             there is no mean without all; the first task of the next evaluation is then the first that was left out.
         out: Folder for the results of every evaluation, as of `cpt eval run`; null keeps none.
-        options: How the tasks are run.
-        prefix: What the logged names begin with.
     """
+
+    prefix = "eval"  # what the logged names begin with
 
     def __init__(
         self,
         tasks: list[str],
         data: str,
         every_n_steps: int,
-        *,
-        max_seconds: float | None,
-        out: str | None,
-        options: Options,
-        prefix: str,
+        max_seconds: float | None = None,
+        out: str | None = None,
     ) -> None:
         name = type(self).__name__
         if every_n_steps < 1:
@@ -64,7 +64,7 @@ class TaskScores(Callback):
         self.every_n_steps = every_n_steps
         self.max_seconds = max_seconds
         self.out = None if out is None else Path(out).expanduser()
-        self.options, self.prefix = options, prefix
+        self.options = Options()
         self._found: list[Task] = []
         self._first = 0  # which task is the next evaluation's first
         self._last_step = 0

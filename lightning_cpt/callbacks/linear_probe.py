@@ -24,6 +24,8 @@ class LinearProbe(TaskScores):
         out: Folder for the result records; null keeps none.
     """
 
+    prefix = "probe"
+
     def __init__(
         self,
         tasks: list[str],
@@ -36,7 +38,5 @@ class LinearProbe(TaskScores):
         max_seconds: float | None = None,
         out: str | None = None,
     ) -> None:
-        options = Options(workers=workers, kfold=kfold, probe=probe, features=features)
-        super().__init__(
-            tasks, data, every_n_steps, max_seconds=max_seconds, out=out, options=options, prefix="probe"
-        )
+        super().__init__(tasks, data, every_n_steps, max_seconds, out)
+        self.options = Options(workers=workers, kfold=kfold, probe=probe, features=features)

@@ -16,6 +16,7 @@ from torch import nn
 
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.ragged import Ragged
+from lightning_cpt.scored import token_count
 from lightning_cpt.tokenization import Side
 
 _CACHED_BYTES = 2**30  # of token ids that a rank keeps for the next evaluation
@@ -148,6 +149,11 @@ class TeamEncoder:
     ) -> None:
         self.encoder, self.team, self.deadline = encoder, team, deadline
         self.name, self.fingerprint, self.facts = name, fingerprint, facts
+        self.max_length = encoder.tokenization.max_length
+
+    def token_count(self, texts: list[str]) -> list[int]:
+        """How many tokens each text has uncut, delimiters included."""
+        return token_count(self.encoder, texts)
 
     def encode(self, texts: list[str], side: Side) -> np.ndarray:
         if self.deadline is not None and time.monotonic() > self.deadline:

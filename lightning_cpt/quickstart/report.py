@@ -22,12 +22,13 @@ from eval_suite.stats import bootstrap_interval, paired_bootstrap
 from lightning_cpt import __version__
 from lightning_cpt.checkpoint import read_checkpoint
 from lightning_cpt.data.evaluation import fixed_pool
-from lightning_cpt.encoder import QuietEncoder, TextEncoder, quiet
+from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.quickstart import corpus, measure
 from lightning_cpt.quickstart.opponents import RandomBag
 from lightning_cpt.quickstart.page import page
 from lightning_cpt.quickstart.pictures import Bar, Curve, draw
 from lightning_cpt.quickstart.place import POOL, SEED, Place
+from lightning_cpt.scored import QuietEncoder, quiet
 from lightning_cpt.tokenization import PairTokenizer
 
 SHOWN = 8  # example queries on the page

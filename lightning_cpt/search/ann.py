@@ -37,14 +37,6 @@ def faiss() -> ModuleType:
     return module
 
 
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float32 ``(n, d)``; a zero row stays zero. Their inner products are cosines."""
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)  # (n, 1)
-    scaled: np.ndarray = vectors / np.maximum(norms, 1e-12)
-    return scaled
-
-
 def make(kind: Kind, vectors: np.ndarray, seed: int = 0) -> Any:
     """An index over all rows of ``vectors`` (float32 ``(n, d)``, unit rows; may be a memory map)."""
     library, (count, dim) = faiss(), vectors.shape

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eval_suite.encoder import Encoder, encode_texts, load_encoder
+from eval_suite.vectors import unit_rows
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.search import ann
 from lightning_cpt.search.folder import ItemWriter, generation, publish, refuse_foreign
@@ -97,7 +98,9 @@ def _write_items(
             count = dim = 0
             while block := list(islice(items, _BLOCK)):
                 writer.add(block)
-                vectors = ann.unit_rows(encode_texts(encoder, [item.text for item in block], ITEM_SIDE))
+                vectors = unit_rows(
+                    encode_texts(encoder, [item.text for item in block], ITEM_SIDE), np.float32
+                )
                 file.write(vectors.tobytes())
                 count, dim = count + len(block), vectors.shape[1]
                 bar.update(len(block))
@@ -112,7 +115,7 @@ def _recall(
     index: Any, kind: ann.Kind, vectors: np.ndarray, encoder: Encoder, queries: Sequence[str], seed: int
 ) -> list[ann.Recall]:
     if queries:
-        asked = ann.unit_rows(encode_texts(encoder, queries, QUERY_SIDE))
+        asked = unit_rows(encode_texts(encoder, queries, QUERY_SIDE), np.float32)
     else:
         rows = np.random.default_rng(seed).permutation(len(vectors))[:_SAMPLE]
         asked = np.ascontiguousarray(vectors[np.sort(rows)])

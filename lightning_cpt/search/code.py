@@ -15,6 +15,7 @@ import xxhash
 from data_prep.code.sources import SourceFile, find_sources, skip_reason
 from data_prep.files import write_atomic
 from eval_suite.encoder import Encoder, encode_texts
+from eval_suite.vectors import unit_rows
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.search import ann
 from lightning_cpt.search.build import head
@@ -218,12 +219,12 @@ def _encode(encoder: Encoder, items: Sequence[Item], docs: bool, progress: bool)
     """Unit vectors of functions, float32 ``(n, d)``: of the code, and of the documentation where there is one."""
     if not items:
         return np.empty((0, 0), np.float32)
-    vectors = ann.unit_rows(encode_texts(encoder, [item.text for item in items], ITEM_SIDE, progress))
+    vectors = unit_rows(encode_texts(encoder, [item.text for item in items], ITEM_SIDE, progress), np.float32)
     said = [at for at, item in enumerate(items) if docs and item.meta["doc"]]
     if said:
         texts = [items[at].meta["doc"] for at in said]
-        vectors[said] += ann.unit_rows(encode_texts(encoder, texts, QUERY_SIDE, progress))
-    return ann.unit_rows(vectors)
+        vectors[said] += unit_rows(encode_texts(encoder, texts, QUERY_SIDE, progress), np.float32)
+    return unit_rows(vectors, np.float32)
 
 
 def _kept(old: SearchIndex | None, entry: dict[str, Any]) -> tuple[list[Item], np.ndarray]:

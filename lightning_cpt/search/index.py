@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from eval_suite.encoder import Encoder, encode_texts, load_encoder
+from eval_suite.vectors import unit_rows
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.search import ann
 from lightning_cpt.search.folder import ItemReader, read_manifest
@@ -95,7 +96,7 @@ class SearchIndex:
             raise ConfigError("query: an empty question finds nothing; give a sentence")
         if k < 1:
             raise ConfigError(f"-k {k}: must be 1 or more")
-        vectors = ann.unit_rows(encode_texts(self.encoder, questions, QUERY_SIDE))  # (q, d)
+        vectors = unit_rows(encode_texts(self.encoder, questions, QUERY_SIDE), np.float32)  # (q, d)
         return self.nearest(vectors, k, effort)
 
     def nearest(self, vectors: np.ndarray, k: int, effort: int | None = None) -> list[list[Hit]]:

@@ -11,10 +11,12 @@ import torch
 
 from eval_suite.adapters import SentenceTransformerEncoder
 from eval_suite.encoder import Encoder, load_encoder
+from eval_suite.vectors import unit_rows
 from lightning_cpt.chunks import plan_chunks
-from lightning_cpt.encoder import QuietEncoder, TextEncoder
+from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.ragged import Ragged
+from lightning_cpt.scored import QuietEncoder
 from lightning_cpt.serve.tokens import Card, Form
 
 _CPU_TOKENS, _GPU_TOKENS = 2048, 16384  # padded tokens of a chunk
@@ -60,19 +62,13 @@ def _check(served: Served, encoder: Encoder) -> None:
     sides = {"query": "x", "document": "y", "plain": getattr(encoder, "symmetric_side", "x")}
     for side, own in sides.items():
         rows = served.card.ids(_CHECKED, side, truncate=True)
-        found, right = served.encode(rows, side), unit(encoder.encode(_CHECKED, own))
+        found, right = served.encode(rows, side), unit_rows(encoder.encode(_CHECKED, own), np.float32)
         off = float(np.abs(found - right).max())
         if not off < _TOLERANCE:
             raise ConfigError(
                 f"{encoder.name}: its {side} vectors from token ids are {off:.1e} off its own; this kind of model, "
                 "whose texts are more than their tokens, is not served"
             )
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1; a zero row stays zero."""
-    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return scaled.astype(np.float32)
 
 
 class _Checkpoint:
@@ -152,7 +148,7 @@ class _SentenceTransformer:
                     **task,
                 }
                 vectors = self.model(features, **task)["sentence_embedding"]
-                out[index.numpy()] = unit(vectors.float().cpu().numpy())
+                out[index.numpy()] = unit_rows(vectors.float().cpu().numpy(), np.float32)
         return out
 
 

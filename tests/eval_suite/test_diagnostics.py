@@ -112,3 +112,15 @@ def test_the_swap_check_refuses_bad_vectors() -> None:
 def test_a_sample_is_evenly_spaced_and_keeps_the_ends() -> None:
     assert diagnostics.sample(list(range(11)), 3) == [0, 5, 10]
     assert diagnostics.sample([1, 2], 3) == [1, 2]
+
+
+def test_an_encoder_may_read_more_on_one_side() -> None:
+    class Sided:
+        max_length = {"x": 3, "y": 9}  # noqa: RUF012
+
+        def token_count(self, texts: list[str]) -> list[int]:
+            return [len(text) for text in texts]
+
+    assert diagnostics.truncated_share(Sided(), ["abcd", "ab"]) == 0.5
+    assert diagnostics.truncated_share(Sided(), ["abcd", "ab"], "y") == 0.0
+    assert (diagnostics.token_limit(Sided()), diagnostics.token_limit(Sided(), "y")) == (3, 9)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_cpt.encoder import TextEncoder, checkpoint_encoder, unit
+from lightning_cpt.encoder import TextEncoder, unit
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.ragged import Ragged
+from lightning_cpt.scored import checkpoint_encoder
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 WIDE = {"max_position_embeddings": 80}

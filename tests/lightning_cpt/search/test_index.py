@@ -22,6 +22,7 @@ from lightning_cpt.embed.inputs import Fields, read_rows
 from lightning_cpt.errors import ConfigError
 
 pytest.importorskip("faiss")
+from eval_suite.vectors import unit_rows
 from lightning_cpt.search import Item, SearchIndex, ann, build_index, read_items
 
 WORDS = ["lion", "river", "sonata", "proof", "engine", "bread", "comet", "harbour", "violin", "granite"]
@@ -37,9 +38,9 @@ def items(count: int) -> Iterator[Item]:
 def test_every_kind_finds_what_exact_finds(tmp_path: Path, bag: Any, kind: Any) -> None:
     index = build_index(tmp_path / "index", bag, items(2000), kind=kind)
     opened = SearchIndex.open(tmp_path / "index", bag)
-    vectors = ann.unit_rows(bag.encode([item.text for item in items(2000)], "y"))
+    vectors = unit_rows(bag.encode([item.text for item in items(2000)], "y"), np.float32)
     asked = ["lion violin comet", "granite bread number77"]
-    scores = ann.unit_rows(bag.encode(asked, "x")) @ vectors.T
+    scores = unit_rows(bag.encode(asked, "x"), np.float32) @ vectors.T
     for hits, row in zip(opened.query(asked, k=5), scores, strict=True):
         assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5]
         np.testing.assert_allclose(
@@ -54,8 +55,8 @@ def test_every_kind_finds_what_exact_finds(tmp_path: Path, bag: Any, kind: Any) 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 def test_recall_is_that_of_the_index(tmp_path: Path, bag: Any, kind: Any) -> None:
     rng = np.random.default_rng(0)
-    vectors = ann.unit_rows(rng.normal(size=(3000, 16)))
-    queries = ann.unit_rows(rng.normal(size=(50, 16)))
+    vectors = unit_rows(rng.normal(size=(3000, 16)), np.float32)
+    queries = unit_rows(rng.normal(size=(50, 16)), np.float32)
     index = ann.make(kind, vectors)
     rows = list(ann.recalls(index, kind, vectors, queries))
     assert [row.effort for row in rows] == sorted({row.effort for row in rows})
