@@ -90,48 +90,7 @@ def _add_code(commands: Any) -> None:
         help="of python, java, javascript, php, ruby, go (default: all whose grammar is installed)",
     )
     _add_output(parser, "package")
-    parser.add_argument(
-        "--min-doc-words",
-        type=int,
-        default=3,
-        metavar="N",
-        help="words a docstring must have (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--min-code-lines",
-        type=int,
-        default=3,
-        metavar="N",
-        help="lines a function must have (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-code-chars",
-        type=int,
-        default=20_000,
-        metavar="N",
-        help="longer functions are dropped (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-doc-chars",
-        type=int,
-        default=1000,
-        metavar="N",
-        help="longer docstrings are dropped (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-file-bytes",
-        type=_positive,
-        default=1_000_000,
-        metavar="N",
-        help="larger files are lost, and named (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-parse-seconds",
-        type=float,
-        default=10.0,
-        metavar="S",
-        help="so are files that take more processor time to parse (default: %(default)s)",
-    )
+    _add_code_limits(parser)
     parser.add_argument(
         "--near-duplicate",
         type=float,
@@ -142,6 +101,26 @@ def _add_code(commands: Any) -> None:
     parser.add_argument(
         "--processes", type=_positive, default=2, metavar="N", help="worker processes (default: %(default)s)"
     )
+
+
+def _add_code_limits(parser: argparse.ArgumentParser) -> None:
+    """What a function, its docstring and its file may be."""
+    limits: list[tuple[str, Any, float, str]] = [
+        ("--min-doc-words", int, 3, "words a docstring must have"),
+        ("--min-code-lines", int, 3, "lines a function must have"),
+        ("--max-code-chars", int, 20_000, "longer functions are dropped"),
+        ("--max-doc-chars", int, 1000, "longer docstrings are dropped"),
+        ("--max-file-bytes", _positive, 1_000_000, "larger files are lost, and named"),
+        ("--max-parse-seconds", float, 10.0, "so are files that take more processor time to parse"),
+    ]
+    for name, kind, default, text in limits:
+        parser.add_argument(
+            name,
+            type=kind,
+            default=default,
+            metavar="S" if kind is float else "N",
+            help=f"{text} (default: %(default)s)",
+        )
 
 
 def _add_text(commands: Any) -> None:

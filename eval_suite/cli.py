@@ -25,6 +25,16 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
     """
     top = subparsers.add_parser("eval", help="score an encoder on public tasks")
     verbs = top.add_subparsers(metavar="VERB", required=True)
+    _add_run(verbs)
+    listing = verbs.add_parser("list", help="name the tasks and their groups")
+    listing.set_defaults(func=list_command)
+    add_compare(verbs)
+    _add_fetch(verbs)
+    _add_mteb(verbs)
+    return verbs
+
+
+def _add_run(verbs: argparse._SubParsersAction) -> None:
     run = verbs.add_parser("run", help="run tasks on an encoder and write one JSON per task")
     run.add_argument(
         "--encoder",
@@ -46,6 +56,17 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
         "--workers", type=int, metavar="N", help="processes for the probe; default: one per core"
     )
     run.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where vectors are kept; default: `.vectors` in --out"
+    )
+    run.add_argument("--no-cache", action="store_true", help="keep no vectors")
+    _add_protocol(run)
+    _add_search(run)
+    run.set_defaults(func=run_command)
+
+
+def _add_protocol(run: argparse.ArgumentParser) -> None:
+    """What changes a probe's digits, and with them its protocol."""
+    run.add_argument(
         "--kfold", type=int, default=10, metavar="K", help="folds of the probe; default: %(default)s"
     )
     run.add_argument(
@@ -60,10 +81,9 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
         choices=("raw", "unit", "standard"),
         help="what the probe sees; raw is SentEval's",
     )
-    run.add_argument(
-        "--cache", type=Path, metavar="DIR", help="where vectors are kept; default: `.vectors` in --out"
-    )
-    run.add_argument("--no-cache", action="store_true", help="keep no vectors")
+
+
+def _add_search(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--work",
         type=Path,
@@ -79,14 +99,16 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
     run.add_argument(
         "--trec", type=Path, metavar="DIR", help="search: write runs and judgements for trec_eval here"
     )
-    run.set_defaults(func=run_command)
-    listing = verbs.add_parser("list", help="name the tasks and their groups")
-    listing.set_defaults(func=list_command)
-    add_compare(verbs)
+
+
+def _add_fetch(verbs: argparse._SubParsersAction) -> None:
     fetch = verbs.add_parser("fetch", help="download the data of a suite and check it")
     fetch.add_argument("suite", help="senteval, sst2 (its whole sentences) or sts")
     fetch.add_argument("--to", required=True, type=Path, metavar="DIR", help="`downstream` is made in here")
     fetch.set_defaults(func=fetch_command)
+
+
+def _add_mteb(verbs: argparse._SubParsersAction) -> None:
     mteb = verbs.add_parser("mteb", help="run mteb's own tasks, results in mteb's layout")
     mteb.add_argument("--encoder", required=True, metavar="SPEC", help="as for `cpt eval run`")
     mteb.add_argument("--tasks", required=True, metavar="A,B", help="mteb's names, such as STS12,SciFact")
@@ -105,7 +127,6 @@ def add_commands(subparsers: argparse._SubParsersAction) -> argparse._SubParsers
         "from the hub",
     )
     mteb.set_defaults(func=mteb_command)
-    return verbs
 
 
 def run_command(args: argparse.Namespace) -> int:

@@ -47,6 +47,13 @@ def add_commands(subparsers: Any) -> None:
         help="FILE.npy, FILE.parquet or FILE.safetensors, or a folder for embeddings.npy; ids lie beside it (in parquet: "
         "inside)",
     )
+    _add_form(parser)
+    _add_machine(parser)
+    parser.set_defaults(func=_run)
+
+
+def _add_form(parser: argparse.ArgumentParser) -> None:
+    """What is read and written."""
     parser.add_argument("--format", choices=FORMATS, help="of the file in a folder; default: npy")
     parser.add_argument(
         "--kind", choices=KINDS, help="of all inputs; default: by suffix, txt for standard input"
@@ -63,6 +70,10 @@ def add_commands(subparsers: Any) -> None:
         default="float32",
         help="of the numbers on disk; int8 has a scale a row. What the ranking loses is measured (default: %(default)s)",
     )
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    """Where and how it is computed."""
     parser.add_argument(
         "--precision",
         choices=("32-true", "bf16-mixed", "16-mixed"),
@@ -90,7 +101,6 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace what another embedding left at --out"
     )
-    parser.set_defaults(func=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
