@@ -46,7 +46,8 @@ class ProbeScore:
 
     chosen_c, n_iter: one per final classifier (one per outer fold when nested); n_iter of 100 means that
     lbfgs stopped at scikit-learn's limit. fold_scores: test accuracy per outer fold (nested, stratified),
-    dev accuracy per fold at the chosen C (kfold), none (split). predicted: the test examples' labels, (n_test,).
+    dev accuracy per fold at the chosen C (kfold), none (split). predicted: the test examples' labels, (n_test,). folds: the outer fold of each, (n_test,),
+    where the score is the mean of the folds' accuracies.
     """
 
     score: float
@@ -56,6 +57,7 @@ class ProbeScore:
     n_iter: list[int]
     fold_scores: list[float]
     predicted: np.ndarray
+    folds: np.ndarray | None = None
 
     @property
     def grid_edge_hits(self) -> int:
@@ -203,7 +205,8 @@ def nested_kfold(
         chosen_c=[c for c, _ in chosen],
         n_iter=[o.n_iter for o in finals],
         fold_scores=fold_scores,
-        predicted=_in_place(finals, outer),
+        predicted=_in_place([o.predicted for o in finals], outer),
+        folds=_in_place([np.full(len(test), k) for k, (_, test) in enumerate(outer)], outer),
     )
 
 
@@ -271,7 +274,8 @@ def stratified(
         chosen_c=[c] * kfold,
         n_iter=[o.n_iter for o in finals],
         fold_scores=fold_scores,
-        predicted=_in_place(finals, folds),
+        predicted=_in_place([o.predicted for o in finals], folds),
+        folds=_in_place([np.full(len(test), k) for k, (_, test) in enumerate(folds)], folds),
     )
 
 
@@ -314,7 +318,6 @@ def _stack(*parts: Labelled) -> Labelled:
     return Labelled(np.concatenate([p.features for p in parts]), np.concatenate([p.labels for p in parts]))
 
 
-def _in_place(finals: Sequence[Outcome], folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Each example's predicted label, from the fold that held it out: (n,)."""
-    predicted = np.concatenate([o.predicted for o in finals])
-    return predicted[np.argsort(np.concatenate([test for _, test in folds]))]
+def _in_place(values: Sequence[np.ndarray], folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Each example's value, from the fold that held it out: (n,)."""
+    return np.concatenate(values)[np.argsort(np.concatenate([test for _, test in folds]))]

@@ -86,7 +86,7 @@ class Result:
 
     def path(self, folder: Path) -> Path:
         """Where it lives: results of several encoders can share a folder."""
-        return result_path(folder, self.task, self.fingerprint, self.protocol)
+        return result_path(folder, self.task, self.fingerprint, self.protocol, self.data_sha256)
 
     def write(self, folder: Path) -> Path:
         """Write it whole or not at all, and return its path. Raises EvalError where the folder cannot be written."""
@@ -117,10 +117,11 @@ def _writing(folder: Path) -> Iterator[None]:
         raise EvalError(f"out {folder}: cannot be written ({error.strerror}); give another --out") from error
 
 
-def result_path(folder: Path, task: str, fingerprint: str, protocol: str) -> Path:
-    """FOLDER/TASK.FINGERPRINT.PROTOCOL.json: the fingerprint's first twelve characters, a hash of the protocol's id."""
+def result_path(folder: Path, task: str, fingerprint: str, protocol: str, data_sha256: str) -> Path:
+    """FOLDER/TASK.WEIGHTS.WHAT.json: twelve characters of the fingerprint, six of a hash over protocol and data."""
     weights = re.sub(r"[^A-Za-z0-9]", "-", fingerprint)[:12]
-    return Path(folder) / f"{task}.{weights}.{hashlib.sha256(protocol.encode()).hexdigest()[:6]}.json"
+    what = hashlib.sha256(f"{protocol} {data_sha256}".encode()).hexdigest()[:6]
+    return Path(folder) / f"{task}.{weights}.{what}.json"
 
 
 def read_result(path: Path) -> Result:
@@ -135,7 +136,7 @@ def read_result(path: Path) -> Result:
 
 def finished(folder: Path, task: str, fingerprint: str, protocol: str, data_sha256: str) -> Result | None:
     """The stored result of the very same encoder, protocol and data, comparable to a run of today, if there is one."""
-    path = result_path(folder, task, fingerprint, protocol)
+    path = result_path(folder, task, fingerprint, protocol, data_sha256)
     if not path.exists():
         return None
     result = read_result(path)

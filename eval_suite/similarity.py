@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from eval_suite.correlation import KINDS, correlation
+from eval_suite.correlation import KINDS, correlation, correlation_interval
 from eval_suite.errors import EvalError
 
 
@@ -40,6 +40,20 @@ def correlations(subsets: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[s
                 f"{name}_mean": float(np.mean(each)),
                 f"{name}_wmean": float(np.average(each, weights=sizes)),
             }
+    return found
+
+
+def intervals(
+    subsets: Mapping[str, tuple[np.ndarray, np.ndarray]], seed: int
+) -> dict[str, tuple[float, float]]:
+    """The 95 % bootstrap interval of each of `correlations`, by the same names."""
+    pooled = pool(subsets)
+    found = {kind: correlation_interval(*pooled, kind, seed=seed) for kind in KINDS}
+    if len(subsets) > 1:
+        label = np.repeat(np.arange(len(subsets)), [len(gold) for _, gold in subsets.values()])
+        for kind in KINDS:
+            for name, weighted in ((f"{kind}_mean", False), (f"{kind}_wmean", True)):
+                found[name] = correlation_interval(*pooled, kind, subsets=label, weighted=weighted, seed=seed)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -32,6 +32,12 @@ def bootstrap_interval(
     else:
         means = np.mean([_resampled_means(part, rng) for part in _parts(sample, np.asarray(folds))], axis=0)
     return percentiles(means, level)
+
+
+def rounded_intervals(values: Mapping[str, Values], seed: int = 0) -> dict[str, list[float]]:
+    """Name -> 95 % interval of the mean of its values, (n,) in 0..1 each, in per cent with two decimals."""
+    found = {name: bootstrap_interval(100 * finite(each), seed) for name, each in values.items()}
+    return {name: [round(low, 2), round(high, 2)] for name, (low, high) in found.items()}
 
 
 def paired_bootstrap(a: Values, b: Values, seed: int = 0, level: float = 0.95) -> tuple[float, float, float]:

@@ -20,17 +20,19 @@ from eval_suite.diagnostics import (
     swap_warnings,
     tie_rate,
     tie_warnings,
+    token_limit,
     truncated_share,
     truncation_warnings,
 )
 from eval_suite.docstrings import leak_share
-from eval_suite.encoder import Encoder, encode_texts
+from eval_suite.encoder import Encoder, encode_texts, facts
 from eval_suite.errors import EvalError
 from eval_suite.metrics import reciprocal_ranks
 from eval_suite.pool import lexical_ranks
 from eval_suite.results import Result
-from eval_suite.stats import bootstrap_interval
+from eval_suite.stats import rounded_intervals
 from eval_suite.task import Options
+from eval_suite.vectors import unit_rows
 
 TIES = "pessimistic"  # CodeSearchNet's: the right one comes after all that score the same
 _MUCH_LEAK = 0.01
@@ -91,18 +93,18 @@ class PoolTask:
         ranked = [_rank(encoder, pool, options.progress) for pool in pools]
         searched = time.perf_counter()
         forth = np.concatenate([pool.forth for pool in ranked])
-        scores = {"mrr": forth.mean(), "recall@1": (forth == 1).mean(), "recall@10": (forth >= 1 / 10).mean()}
+        each = {"mrr": forth, "recall@1": forth == 1, "recall@10": forth >= 1 / 10}
         if all(pool.one_to_one for pool in pools):
-            scores["mrr_code_to_query"] = np.concatenate([pool.back for pool in ranked]).mean()
-        low, high = bootstrap_interval(100 * forth, options.seed)
+            each["mrr_code_to_query"] = np.concatenate([pool.back for pool in ranked])
+        around = rounded_intervals(each, options.seed)
         details, warnings = self._explained(encoder, pools, ranked)
         return Result(
             task=self.name,
             family=self.family,
-            score=round(100 * float(scores["mrr"]), 2),
+            score=round(100 * float(forth.mean()), 2),
             metric=self.metric,
-            scores={name: round(100 * float(value), 2) for name, value in scores.items()},
-            interval=[round(low, 2), round(high, 2)],
+            scores={name: round(100 * float(values.mean()), 2) for name, values in each.items()},
+            interval=around["mrr"],
             protocol=self.protocol(options),
             encoder=encoder.name,
             fingerprint=encoder.fingerprint,
@@ -113,10 +115,10 @@ class PoolTask:
             examples=self._counts(pools) | {"pools": len(pools)},
             data_sha256=sha256,
             settings={"ties": TIES, "mrr": "query to code"} | self.settings,
-            details=details,
+            details={"intervals": around, **details},
             warnings=warnings,
             per_example={"mrr": forth.round(8).tolist()},
-            model=dict(getattr(encoder, "facts", {})),
+            model=facts(encoder),
             seconds={"search": round(searched - start, 2)},
         )
 
@@ -151,7 +153,7 @@ class PoolTask:
         if by_words(encoder):
             return details, warnings
         room, ties = spread(ranked[0].codes), float(np.mean([pool.ties for pool in ranked]))
-        cut = truncated_share(encoder, right)
+        cut = truncated_share(encoder, right, "y")
         swap = side_swap(encoder, *_once(queries, right))
         details |= {
             "effective_rank": round(room.effective_rank, 2),
@@ -160,7 +162,7 @@ class PoolTask:
             "truncated_share": cut,
             "side_swap": {"right": round(100 * swap.right, 2), "swapped": round(100 * swap.swapped, 2)},
         }
-        longest = getattr(encoder, "max_length", None)
+        longest = token_limit(encoder, "y")
         found = collapse_warnings(room) + tie_warnings(ties) + truncation_warnings(cut, longest)
         return details, warnings + found + swap_warnings(swap)
 
@@ -199,9 +201,7 @@ def _rank(encoder: Encoder, pool: CodePool, progress: bool) -> _Ranked:
 
 def _ties(queries: np.ndarray, codes: np.ndarray) -> float:
     """Share of level scores, over 64 queries."""
-    some = queries[:64].astype(np.float64) @ codes.astype(np.float64).T
-    norms = np.linalg.norm(codes.astype(np.float64), axis=1)
-    return tie_rate((some / np.maximum(norms, np.finfo(np.float64).tiny)).astype(np.float32))
+    return tie_rate((queries[:64].astype(np.float64) @ unit_rows(codes).T).astype(np.float32))
 
 
 def _pairs(pools: Sequence[CodePool]) -> tuple[list[str], list[str]]:

@@ -23,6 +23,7 @@ from eval_suite.task import Options, Task
 from eval_suite.tasks import senteval
 from eval_suite.tasks.files import downstream, edition_warnings
 from eval_suite.tasks.senteval import Examples, SentEvalTask
+from eval_suite.vectors import unit_rows
 
 FAMILY = "probe"
 FEATURES = ("raw", "unit", "standard")
@@ -139,7 +140,10 @@ def scaled(parts: dict[str, probe.Labelled], features: str) -> dict[str, probe.L
     the first part: the training part, or all examples where folds are cut from them. No label is used for it.
     """
     if features == "unit":
-        return {name: probe.Labelled(_unit(part.features), part.labels) for name, part in parts.items()}
+        return {
+            name: probe.Labelled(unit_rows(part.features, np.float32), part.labels)
+            for name, part in parts.items()
+        }
     if features == "standard":
         first = next(iter(parts.values())).features.astype(np.float64)
         mean, deviation = first.mean(axis=0), first.std(axis=0)  # (d,)
@@ -149,11 +153,6 @@ def scaled(parts: dict[str, probe.Labelled], features: str) -> dict[str, probe.L
             for name, part in parts.items()
         }
     return parts
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
 
 
 def features_of(
@@ -193,7 +192,7 @@ def record(
     """The result record of a finished probe. `dim` is how many features the classifier saw: 2 d for pairs."""
     found, labels = measured.probe, measured.labels
     right = (found.predicted == labels).astype(float)  # (n_test,)
-    low, high = bootstrap_interval(100.0 * right, seed)
+    low, high = bootstrap_interval(100.0 * right, seed, folds=found.folds)
     scores = {"accuracy": found.score}
     if found.dev_score is not None:
         scores["dev_accuracy"] = found.dev_score
@@ -257,7 +256,7 @@ def _warnings(encoder: Encoder, measured: Measured) -> list[str]:
         )
     if seen:
         lines += diagnostics.collapse_warnings(seen.spread)
-        lines += diagnostics.truncation_warnings(seen.truncated, getattr(encoder, "max_length", None))
+        lines += diagnostics.truncation_warnings(seen.truncated, diagnostics.token_limit(encoder))
     return lines
 
 

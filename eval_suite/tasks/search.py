@@ -19,15 +19,16 @@ from eval_suite.diagnostics import (
     spread,
     swap_warnings,
     tie_warnings,
+    token_limit,
     truncated_share,
     truncation_warnings,
 )
-from eval_suite.encoder import Encoder
+from eval_suite.encoder import Encoder, facts
 from eval_suite.faiss_index import search_faiss
 from eval_suite.files import content_sha256
 from eval_suite.results import Result
 from eval_suite.search import DEPTH, Found, VectorScorer, search
-from eval_suite.stats import bootstrap_interval
+from eval_suite.stats import rounded_intervals
 from eval_suite.task import Options
 from eval_suite.trec_files import stem, write_trec
 
@@ -131,8 +132,7 @@ def search_result(
         [query in data.queries for query in data.qrels]
     )  # a query that was not asked found nothing
     per_query = {name: (values * asked).round(8).tolist() for name, values in scores.items()}
-    main = 100 * np.array(per_query[task.metric])
-    low, high = bootstrap_interval(main, options.seed)
+    around = rounded_intervals(per_query, options.seed)
     means = {name: round(100 * float(np.mean(values)), 2) for name, values in per_query.items()}
     details, warnings = explained(encoder, data, found)
     return Result(
@@ -141,7 +141,7 @@ def search_result(
         score=means[task.metric],
         metric=task.metric,
         scores=means,
-        interval=[round(low, 2), round(high, 2)],
+        interval=around[task.metric],
         protocol=task.protocol(options),
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
@@ -152,10 +152,10 @@ def search_result(
         examples={"queries": len(data.qrels), "documents": found.documents},
         data_sha256=sha256,
         settings=settings | {"depth": DEPTH, "index": options.index, "document": "title text"},
-        details=details,
+        details={"intervals": around, **details},
         warnings=warnings,
         per_example={name: per_query[name] for name in per_query if name in {task.metric, *_KEPT}},
-        model=dict(getattr(encoder, "facts", {})),
+        model=facts(encoder),
         seconds=seconds,
     )
 
@@ -209,9 +209,9 @@ def _vectors_explained(
     warnings = collapse_warnings(room)
     if right:
         texts, order = list(right.values()), list(data.qrels)
-        cut = truncated_share(encoder, texts)
+        cut = truncated_share(encoder, texts, "y")
         swap = side_swap(encoder, [data.queries.get(order[at], "") for at in right], texts)
         details["truncated_share"] = cut
         details["side_swap"] = {"right": round(100 * swap.right, 2), "swapped": round(100 * swap.swapped, 2)}
-        warnings += truncation_warnings(cut, getattr(encoder, "max_length", None)) + swap_warnings(swap)
+        warnings += truncation_warnings(cut, token_limit(encoder, "y")) + swap_warnings(swap)
     return details, warnings

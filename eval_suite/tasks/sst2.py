@@ -19,6 +19,7 @@ from eval_suite.tasks import senteval
 from eval_suite.tasks.files import downstream, edition_warnings
 from eval_suite.tasks.linear_probe import ProbeTask
 from eval_suite.tasks.senteval import Examples, SentEvalTask
+from eval_suite.vectors import unit_rows
 
 K = 256
 _QUERIES_AT_ONCE = 256
@@ -146,13 +147,6 @@ def vote(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int) -> tup
     return np.array(predicted), tied
 
 
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length one in float64; rows of zeros stay."""
-    rows = vectors.astype(np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
-
-
 def _record(
     task: ZeroShotTask | NeighboursTask,
     encoder: Encoder,
@@ -196,7 +190,7 @@ def _record(
         warnings=[
             *edition_warnings(downstream(data), task.source.files),
             *diagnostics.collapse_warnings(spread),
-            *diagnostics.truncation_warnings(cut, getattr(encoder, "max_length", None)),
+            *diagnostics.truncation_warnings(cut, diagnostics.token_limit(encoder)),
         ],
         per_example={"accuracy": right.tolist()},
         model=facts(encoder),

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from eval_suite import diagnostics
-from eval_suite.correlation import KINDS, correlation, correlation_interval
+from eval_suite.correlation import KINDS, correlation
 from eval_suite.encoder import Encoder, encode_texts, facts, symmetric_side
 from eval_suite.errors import EvalError
 from eval_suite.results import Result
 from eval_suite.rng import rng_kept
-from eval_suite.similarity import correlations, pair_cosines, pool
+from eval_suite.similarity import correlations, intervals, pair_cosines, pool
 from eval_suite.task import Options, Task
 from eval_suite.tasks.files import DOWNSTREAM, data_bytes, data_lines, edition_warnings, find_folder
 
@@ -112,7 +112,10 @@ class StsTask:
     ) -> Result:
         cosines, gold = pool(scored)
         scores = {name: round(100 * value, 2) for name, value in correlations(scored).items()}
-        low, high = correlation_interval(cosines, gold, seed=options.seed)
+        around = {
+            name: [round(100 * low, 2), round(100 * high, 2)]
+            for name, (low, high) in intervals(scored, options.seed).items()
+        }
         spread, ties = diagnostics.spread(vectors), diagnostics.tie_rate(cosines)
         return Result(
             task=self.name,
@@ -120,7 +123,7 @@ class StsTask:
             score=scores["spearman"],
             metric="spearman",
             scores=scores,
-            interval=[round(100 * low, 2), round(100 * high, 2)],
+            interval=around["spearman"],
             protocol=self.protocol(options),
             encoder=encoder.name,
             fingerprint=encoder.fingerprint,
@@ -132,6 +135,7 @@ class StsTask:
             data_sha256=self.sha256(data),
             settings={"similarity": "cosine", "aggregation": "all pairs pooled", "ties": "mean rank"},
             details={
+                "intervals": around,
                 "subsets": {name: _subset_scores(*pair) for name, pair in scored.items()},
                 "tie_rate": round(ties, 4),
                 "effective_rank": round(spread.effective_rank, 2),
@@ -142,7 +146,7 @@ class StsTask:
                 *self._edition(data),
                 *_no_correlation(cosines, gold),
                 *diagnostics.collapse_warnings(spread),
-                *diagnostics.truncation_warnings(cut, getattr(encoder, "max_length", None)),
+                *diagnostics.truncation_warnings(cut, diagnostics.token_limit(encoder)),
             ],
             per_example={"cosine": cosines.tolist(), "gold": gold.tolist()},
             model=facts(encoder),

@@ -134,3 +134,16 @@ def test_a_rare_label_is_named() -> None:
     labels = np.array([0] * 20 + [1] * 3)
     with pytest.raises(EvalError, match="label 1 has 3 examples"):
         probe.nested_kfold(Labelled(np.zeros((23, 2), np.float32), labels), kfold=10, workers=1)
+
+
+def test_each_example_has_the_fold_that_held_it_out() -> None:
+    data = matrix(60, 5)
+    for found in (
+        probe.nested_kfold(data, kfold=3, workers=1),
+        probe.stratified(data, c=1.0, kfold=3, workers=1),
+    ):
+        assert found.folds is not None
+        right = found.predicted == data.labels
+        means = [round(100 * right[found.folds == fold].mean(), 2) for fold in range(3)]
+        assert means == found.fold_scores
+    assert probe.kfold_then_test(data, data, kfold=3, workers=1).folds is None

@@ -28,13 +28,14 @@ def result(**changes: object) -> Result:
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     path = result().write(tmp_path / "new" / "folder")
     assert read_result(path) == result()
-    assert [p.name for p in path.parent.iterdir()] == ["CR.abc-defabc-d.3c4b10.json"]
+    assert [p.name for p in path.parent.iterdir()] == ["CR.abc-defabc-d.3b81dc.json"]
     assert {"task", "score", "scores", "metric", "protocol", "encoder", "fingerprint"} <= set(
         json.loads(path.read_text())
     )
 
 
-def test_two_protocols_stand_beside_each_other(tmp_path: Path) -> None:
+def test_two_protocols_and_two_editions_of_the_data_stand_beside_each_other(tmp_path: Path) -> None:
+    assert len({result(**other).write(tmp_path) for other in ({}, {"data_sha256": "e"})}) == 2
     quick = result(protocol="senteval/nested10/logreg-fast/raw")
     assert result().write(tmp_path) != quick.write(tmp_path)
     assert finished(tmp_path, "CR", quick.fingerprint, quick.protocol, quick.data_sha256) == quick

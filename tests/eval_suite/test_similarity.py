@@ -38,3 +38,12 @@ def test_cosines_of_zero_rows_are_zero_and_equal_pairs_tie() -> None:
     assert similarity.pair_cosines(u, v)[0] == 0.0
     with pytest.raises(EvalError, match="must be the same"):
         similarity.pair_cosines(u, u[:3])
+
+
+def test_every_aggregation_has_an_interval_around_it() -> None:
+    rng = np.random.default_rng(0)
+    gold = {name: rng.normal(size=n) for name, n in (("a", 60), ("b", 90))}
+    subsets = {name: (one + rng.normal(size=len(one)), one) for name, one in gold.items()}
+    scores, around = similarity.correlations(subsets), similarity.intervals(subsets, seed=1)
+    assert around.keys() == scores.keys()
+    assert all(around[name][0] < scores[name] < around[name][1] for name in scores)
