@@ -27,13 +27,17 @@ class Fields:
 
     Args:
         side: of the pairs, where rows have no text of their own.
-        text: the text's field; None takes ``text``, else the side's.
+        text: the text's field; None takes ``text``, else the side's, else the first of ``others`` that is there.
         identity: the id's field; None takes ``id``, else ``_id``, else the row's place.
+        others: see ``text``.
+        flag: the argument that gives ``text``, for messages.
     """
 
     side: Side
     text: str | None = None
     identity: str | None = None
+    others: tuple[str, ...] = ()
+    flag: str = "--text-field"
 
 
 def read_rows(inputs: Sequence[str], kind: str | None, fields: Fields) -> Iterator[Row]:
@@ -137,7 +141,7 @@ def _lines(text: TextIO, where: str, name: str) -> Iterator[Row]:
 
 def _shards(place: Path | str, fields: Fields) -> Iterator[Row]:
     if fields.text not in (None, "x", "y"):
-        raise ConfigError(f"--text-field {fields.text}: shards have x and y; leave it out")
+        raise ConfigError(f"{fields.flag} {fields.text}: shards have x and y; leave it out")
     shards = PairShards.open(place)
     if shards.tokens is not None:
         raise ConfigError(
@@ -148,12 +152,16 @@ def _shards(place: Path | str, fields: Fields) -> Iterator[Row]:
 
 
 def _row(row: dict[str, Any], number: int, where: str, name: str, fields: Fields) -> Row:
-    text = _first(row, [fields.text] if fields.text else ["text", fields.side])
-    if not isinstance(text, str):
+    names = [fields.text] if fields.text else ["text", fields.side, *fields.others]
+    name_of_text = next((one for one in names if row.get(one) is not None), None)
+    if name_of_text is None:
         there = ", ".join(map(str, row)) or "nothing"
         raise ConfigError(
-            f"{where}: row {number}: no text (there: {there}); name its field with --text-field"
+            f"{where}: row {number}: no text (there: {there}); name its field with {fields.flag}"
         )
+    text = row[name_of_text]
+    if not isinstance(text, str):
+        raise ConfigError(f"{where}: row {number}: {name_of_text} must be text, not {type(text).__name__}")
     identity = _first(row, [fields.identity] if fields.identity else ["id", "_id"])
     if fields.identity and identity in (None, ""):
         raise ConfigError(f"{where}: row {number}: no {fields.identity!r}, which --id-field names")
