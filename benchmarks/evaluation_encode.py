@@ -14,7 +14,7 @@ from benchmarks.evaluation_texts import load_model, read_tasks, texts_of
 from eval_suite.adapters import SentenceTransformerEncoder
 from eval_suite.encoder import encode_texts
 
-_EVERY = 12  # of the texts: the whole takes tens of minutes a side, and every twelfth has the same lengths and repeats
+_EVERY = 6  # of the texts: the whole takes tens of minutes a side, and every sixth has the same lengths and repeats
 _BATCHES = (32, 64, 128)  # the peer's: the default and larger ones; the quickest counts
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eval_suite.buckets import encode_in_buckets, own_method
+from eval_suite.buckets import TEXTS_AT_ONCE, encode_in_buckets, own_method
 from eval_suite.errors import EvalError, did_you_mean
 from eval_suite.vectors import checked
 
@@ -39,6 +39,7 @@ class SentenceTransformerEncoder:
         self.model, self.name, self.fast = model, name, fast
         self.fingerprint = _model_hash(model)
         if fast:
+            self.texts_at_once = TEXTS_AT_ONCE
             self.fingerprint = hashlib.sha256(f"equal lengths {self.fingerprint}".encode()).hexdigest()
         self.max_length: int | None = model.max_seq_length
         pooling = [getattr(module, "pooling_mode", None) for module in model]

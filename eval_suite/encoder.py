@@ -25,7 +25,8 @@ class Encoder(Protocol):
     name: what a table shows. fingerprint: a hash that changes when the vectors would (weights,
     pooling, tokenizer). side: "x" for queries, docstrings, first pieces; "y" for documents and code.
     An encoder with a third, neutral way of encoding names it in an attribute `symmetric_side`; one that has
-    facts to tell (parameters, step, max_length, pooling) has them in an attribute `facts`, a dictionary.
+    facts to tell (parameters, step, max_length, pooling) has them in an attribute `facts`, a dictionary; one that
+    wants more or fewer than 4,096 texts in a call says so in `texts_at_once`.
     """
 
     @property
@@ -97,8 +98,9 @@ def encode_texts(encoder: Encoder, texts: Iterable[str], side: str, progress: bo
     by_length = sorted(range(len(unique)), key=lambda i: -len(unique[i]))  # even batches, the longest first
     vectors: np.ndarray | None = None
     bar = tqdm(total=len(unique), desc="encode", unit="text", leave=False, disable=None if progress else True)
-    for start in range(0, len(by_length), _TEXTS_AT_ONCE):
-        rows = by_length[start : start + _TEXTS_AT_ONCE]
+    at_once = getattr(encoder, "texts_at_once", _TEXTS_AT_ONCE)
+    for start in range(0, len(by_length), at_once):
+        rows = by_length[start : start + at_once]
         batch = [unique[i] for i in rows]
         block = checked(encoder.name, encoder.encode(batch, side), batch)  # (block, d)
         if vectors is None:
