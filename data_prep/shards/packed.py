@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgpack
+import ormsgpack
 
 
 class PackedRecords(Sequence[dict[str, Any]]):
@@ -42,7 +43,7 @@ class PackedRecords(Sequence[dict[str, Any]]):
 
     def __getitem__(self, at: int) -> dict[str, Any]:  # type: ignore[override]  # no slices: nothing needs them
         at = self._places[at]
-        record: dict[str, Any] = msgpack.unpackb(self._data[self._ends[at] : self._ends[at + 1]])
+        record: dict[str, Any] = ormsgpack.unpackb(self._data[self._ends[at] : self._ends[at + 1]])
         return record
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
