@@ -25,26 +25,26 @@ class PackedRecords(Sequence[dict[str, Any]]):
     def __init__(self, data: bytes) -> None:
         unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(data)))
         unpacker.feed(data)
+        self._packed: list[bytes] = []
         try:
             count = unpacker.read_array_header()
-            self._ends = [unpacker.tell()]
+            begin = unpacker.tell()
             for _ in range(count):
                 unpacker.skip()
-                self._ends.append(unpacker.tell())
+                end = unpacker.tell()
+                self._packed.append(data[begin:end])
+                begin = end
         except (msgpack.UnpackException, ValueError) as error:
             raise ValueError("no list of records") from error
-        if self._ends[-1] != len(data):
+        if begin != len(data):
             raise ValueError("more than a list of records")
-        self._data = data
-        self._places = range(count)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._packed)
 
     def __getitem__(self, at: int) -> dict[str, Any]:  # type: ignore[override]  # no slices: nothing needs them
-        at = self._places[at]
-        record: dict[str, Any] = ormsgpack.unpackb(self._data[self._ends[at] : self._ends[at + 1]])
+        record: dict[str, Any] = ormsgpack.unpackb(self._packed[at])  # in half of msgpack's time
         return record
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self[at] for at in self._places)
+        return map(ormsgpack.unpackb, self._packed)

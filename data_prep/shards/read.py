@@ -239,7 +239,7 @@ def quarantine_command(storage: Storage, shard: str, number: int) -> str:
 
 def unpack_chunk(data: bytes) -> Any:
     """What one of our members holds: a list of records, or the columns of token ids."""
-    return ormsgpack.unpackb(decompress(data))  # a map of texts in half of msgpack's time
+    return ormsgpack.unpackb(decompress(data))
 
 
 def decompress(data: bytes) -> bytes:
