@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from data_prep.errors import DataError
 
 # A character of a script without spaces is a word of its own.
-_WORD = re.compile(
-    r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|(?:(?![\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff])[^\W_])+"
-)
+_SINGLE = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"
+_WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
+_DIGIT = re.compile(r"\d")
 _BULLET = re.compile(r"\s*([-*+•‣▪●◦·]|\d{1,3}[.)])\s")
 _ELLIPSIS = ("...", "…")
 _BOILERPLATE = re.compile(
@@ -110,7 +110,7 @@ def quality_reason(text: str, rules: QualityRules) -> str | None:
 
 def _of_characters(text: str, words: list[str], rules: QualityRules) -> str | None:
     visible = len(text) - sum(map(text.count, " \n\t\r")) or 1
-    digits = sum(map(str.isdecimal, text))
+    digits = len(_DIGIT.findall(text))
     if digits / visible > rules.max_digits:
         return "mostly digits"
     # Words hold letters and digits only.

@@ -13,6 +13,8 @@ from data_prep.prose import is_heading, paragraphs, sentences
 from data_prep.readers import Document
 from data_prep.report import Report
 
+_PLAIN_LETTERS = bytes(code for code in range(128) if chr(code).isalpha() or chr(code).isspace())
+
 
 @dataclass(frozen=True, slots=True)
 class TextRules:
@@ -123,4 +125,9 @@ def _accept(piece: str, rules: TextRules, report: Report) -> Iterator[str]:
 
 
 def _letters(text: str) -> float:
-    return sum(character.isalpha() or character.isspace() for character in text) / len(text)
+    """Part of the characters that are letters or spaces."""
+    plain = text.encode("ascii", "ignore")  # a loop over all characters would be most of the time of mining
+    found = len(plain) - len(plain.translate(None, _PLAIN_LETTERS))
+    if len(plain) < len(text):
+        found += sum(one.isalpha() or one.isspace() for one in text if not one.isascii())
+    return found / len(text)

@@ -205,6 +205,20 @@ def test_what_is_dropped_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Ελληνικά γράμματα και κενά" * 6, True),
+        ("文字だけの段落" * 20, True),
+        ("Zwölf Wörter, überall Umlaute: ä ö ü ß" * 5, True),
+        ("٣٤٥٦ ٧٨٩ ½ ² " * 20, False),
+        ("——— … „“ «» ab " * 20, False),
+    ],
+)
+def test_letters_of_any_script_count(text: str, kept: bool) -> None:
+    assert len(list(cut_pieces(Document("d", ".txt", text), TextRules(), Report()))) == kept
+
+
+@pytest.mark.parametrize(
     ("gap", "count", "expected", "alone"),
     [
         (0, 6, [(0, 1), (2, 3), (4, 5)], 0),
