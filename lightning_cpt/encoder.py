@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -101,6 +102,7 @@ class TextEncoder(nn.Module):
         trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
+        backbone, tokenizer = (name if name is None else os.fspath(name) for name in (backbone, tokenizer))
         if backbone is not None and is_checkpoint(backbone):
             model, tokenization, name, attention = start_from(
                 backbone,

@@ -229,3 +229,24 @@ def serve() -> Iterator[Callable[[Path], Server]]:
     yield start
     for server in made:
         server.close()
+
+
+def _data(needed: str) -> Path:
+    """The folder of the real data; skips where it, or what is needed of it, is absent."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("CPT_TEST_DATA", default))
+    if not (folder / needed).is_dir():
+        pytest.skip(f"no {needed} here; name the folder it lies in by CPT_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """SentEval's real files."""
+    return _data("raw/senteval/downstream") / "raw" / "senteval"
+
+
+@pytest.fixture(scope="session")
+def search_data() -> Path:
+    """The folder of all real sets, those of search and code search among them."""
+    return _data("raw/cranfield")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -80,16 +79,6 @@ def toy_data(tmp_path: Path) -> Path:
     return root.parent
 
 
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """SentEval's real files; skips where they are absent."""
-    default = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("CPT_TEST_DATA", default)) / "raw" / "senteval"
-    if not (folder / "downstream").is_dir():
-        pytest.skip("no SentEval data here; name its folder in CPT_TEST_DATA")
-    return folder
-
-
 @pytest.fixture
 def make_result() -> Callable[..., Result]:
     """`make_result("CR", "name", 0.8)`: a probe of 400 examples, 80 % of them right; any field can be replaced."""
@@ -107,13 +96,3 @@ def make_result() -> Callable[..., Result]:
         return Result(**{**facts, **changes})  # type: ignore[arg-type]
 
     return of
-
-
-@pytest.fixture(scope="session")
-def search_data() -> Path:
-    """The folder of the real search and code-search sets; skips where they are absent."""
-    default = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("CPT_TEST_DATA", default))
-    if not (folder / "raw" / "cranfield").is_dir():
-        pytest.skip("no search sets here; name their folder in CPT_TEST_DATA")
-    return folder

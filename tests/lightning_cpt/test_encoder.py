@@ -45,6 +45,11 @@ def llama(tokenizer_folder: str) -> TextEncoder:
     return build("llama", tokenizer_folder)
 
 
+def test_folders_as_paths(tokenizer_folder: str) -> None:
+    encoder = build("llama", Path(tokenizer_folder))  # type: ignore[arg-type]
+    assert encoder.encode(["a"], side="x").shape[0] == 1
+
+
 @pytest.mark.parametrize("side", ["x", "y"])
 @pytest.mark.parametrize("kind", list(BACKBONES))
 def test_mixed_lengths_equal_one_by_one(bracket_tokenizer_folder: str, kind: str, side: Any) -> None:
