@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -167,8 +166,6 @@ def load_callable(rest: str) -> CallableEncoder:
 
 
 def _import(module_name: str, rest: str) -> Any:
-    if os.getcwd() not in sys.path:  # a console script, unlike `python -m`, does not look there
-        sys.path.append(os.getcwd())
     try:
         return import_module(module_name)
     except ModuleNotFoundError as error:

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from lightning_cpt.errors import ConfigError
+
+_OURS = ("lightning_cpt.TextEncoder", "lightning_cpt.encoder.TextEncoder")  # as recipes may write it
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -32,6 +35,32 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, Mapping) or not {"encoder", "state_dict"} <= set(checkpoint):
         raise ConfigError(f"{path}: holds no encoder; give a checkpoint that `cpt fit` wrote")
     return dict(checkpoint)
+
+
+def recipe(path: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe that the checkpoint was trained by; empty where it keeps none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return dict(yaml.safe_load(checkpoint.get("config") or "{}") or {})
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: its recipe cannot be read; give a checkpoint that `cpt fit` wrote"
+        ) from error
+
+
+def refuse_another_class(path: str | Path, checkpoint: Mapping[str, Any], cure: str) -> None:
+    """What a class that is not ours computes is not known from its weights.
+
+    Raises:
+        ConfigError: the checkpoint's encoder was of a class of the user's own.
+    """
+    part = (recipe(path, checkpoint).get("model") or {}).get("encoder")
+    kind = part.get("class_path", _OURS[0]) if isinstance(part, dict) else _OURS[0]
+    if kind not in _OURS:
+        raise ConfigError(f"{path}: its encoder is {kind}, a class of your own; {cure}")
 
 
 def run_name(path: Path, checkpoint: Mapping[str, Any]) -> str:

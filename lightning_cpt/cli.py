@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -63,6 +64,10 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `cpt ARGV` and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if (
+        os.getcwd() not in sys.path
+    ):  # an installed command, unlike `python -m`, does not look for modules there
+        sys.path.append(os.getcwd())
     try:
         return _run(arguments)
     except (ConfigError, TrainingError, DataError, EvalError) as error:

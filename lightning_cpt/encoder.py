@@ -27,7 +27,7 @@ from lightning_cpt.backbone import (
     output_width,
     restore_config,
 )
-from lightning_cpt.checkpoint import read_checkpoint, run_name
+from lightning_cpt.checkpoint import read_checkpoint, refuse_another_class, run_name
 from lightning_cpt.chunks import Work, encode_in_chunks, plan_chunks
 from lightning_cpt.embedding import Lookups, summable
 from lightning_cpt.errors import ConfigError
@@ -356,9 +356,12 @@ class TextEncoder(nn.Module):
         """The encoder inside a checkpoint of ``cpt fit``, on the CPU and in eval mode; needs no network.
 
         Raises:
-            ConfigError: no such file, or not a checkpoint of this package.
+            ConfigError: no such file, not a checkpoint of this package, or one of a subclass, which loads itself.
         """
         checkpoint = read_checkpoint(path)
+        if cls is TextEncoder:
+            cure = "load it by that class's own `load`, and hand it to cpt as py:MODULE:FUNCTION"
+            refuse_another_class(path, checkpoint, cure)
         self = cls.from_dict(checkpoint["encoder"])
         weights = {
             key.removeprefix("encoder."): value

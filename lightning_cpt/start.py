@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_cpt.backbone import Attention, build_model, restore_config
-from lightning_cpt.checkpoint import read_checkpoint, run_name
+from lightning_cpt.checkpoint import read_checkpoint, refuse_another_class, run_name
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.tokenization import PairTokenizer
 
@@ -94,7 +94,9 @@ def _refuse(pretrained: bool, **sources: str | None) -> None:
 
 def _read(path: str) -> dict[str, Any]:
     try:
-        return read_checkpoint(path)
+        checkpoint = read_checkpoint(path)
+        refuse_another_class(path, checkpoint, "a second stage starts from TextEncoder's")
+        return checkpoint
     except ConfigError as error:
         raise ConfigError(f"backbone: {error}") from error
 

@@ -250,3 +250,9 @@ def real_data() -> Path:
 def search_data() -> Path:
     """The folder of all real sets, those of search and code search among them."""
     return _data("raw/cranfield")
+
+
+@pytest.fixture(autouse=True)
+def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command adds its working folder, which is another one in each test."""
+    monkeypatch.setattr(sys, "path", list(sys.path))

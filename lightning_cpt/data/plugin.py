@@ -55,7 +55,7 @@ class Plugin:
         if not module:
             raise ConfigError(f"{self.key}.class_path: {self.class_path!r} names no module; {cure}")
         try:
-            return getattr(self._import(module), name)
+            return getattr(import_module(module), name)
         except ModuleNotFoundError as error:
             if error.name and (module == error.name or module.startswith(f"{error.name}.")):
                 raise ConfigError(
@@ -69,12 +69,6 @@ class Plugin:
                 f"{self.key}.class_path: {module} cannot be imported: {_named(error)}"
             ) from error
 
-    @staticmethod
-    def _import(module: str) -> Any:
-        here = os.getcwd()  # an installed command does not look into its working folder
-        if here not in sys.path:
-            sys.path.append(here)
-        return import_module(module)
 
 
 class RecordMaker:

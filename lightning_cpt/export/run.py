@@ -7,9 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lightning_cpt.checkpoint import read_checkpoint
+from lightning_cpt.checkpoint import read_checkpoint, recipe, refuse_another_class
 from lightning_cpt.console import say
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError
@@ -24,7 +22,6 @@ _WRITERS = {
     "transformers": "lightning_cpt.export.as_transformers",
     "onnx": "lightning_cpt.export.as_onnx",
 }
-_OURS = ("lightning_cpt.TextEncoder", "lightning_cpt.encoder.TextEncoder")  # as recipes may write it
 
 
 def export(
@@ -78,21 +75,10 @@ def export(
 def _read(checkpoint: str) -> tuple[TextEncoder, dict[str, Any], dict[str, Any]]:
     """The encoder, the checkpoint and its recipe."""
     state = read_checkpoint(checkpoint)
-    try:
-        config: dict[str, Any] = dict(yaml.safe_load(state.get("config") or "{}") or {})
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{checkpoint}: its recipe cannot be read; give a checkpoint that `cpt fit` wrote"
-        ) from error
-    part = (config.get("model") or {}).get("encoder")
-    kind = part.get("class_path", _OURS[0]) if isinstance(part, dict) else _OURS[0]
-    if kind not in _OURS:
-        raise ConfigError(
-            f"{checkpoint}: its encoder is {kind}, a class of your own: what it computes is not known to `cpt export`"
-        )
+    refuse_another_class(checkpoint, state, "what it computes is not known to `cpt export`")
     encoder = TextEncoder.load(checkpoint)
     encoder.backbone._compiled_call_impl = None  # a compiled model gives the same, minutes later
-    return encoder, state, config
+    return encoder, state, recipe(checkpoint, state)
 
 
 def _card(

@@ -130,13 +130,6 @@ def test_functions_of_one_and_of_two_arguments(tmp_path: Path, monkeypatch: pyte
     assert one.fingerprint == load_encoder("py:two_encoders_for_a_test:one").fingerprint
 
 
-def test_the_working_folder_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_module(tmp_path, "module_in_cwd_for_a_test", "def f(texts): return [[1.0]] * len(texts)\n")
-    monkeypatch.syspath_prepend(tmp_path / "elsewhere")  # restores sys.path at the end
-    monkeypatch.chdir(tmp_path)
-    assert load_encoder("py:module_in_cwd_for_a_test:f").encode(["a"], "x") == [[1.0]]
-
-
 def test_what_a_module_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     write_module(tmp_path, "needs_something_for_a_test", "import no_such_dependency\n")
@@ -208,6 +201,6 @@ def test_an_unknown_sentence_transformer_is_one_line(tmp_path: Path) -> None:
 
 def test_a_module_that_does_not_parse_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "does_not_parse.py").write_text("def f(:\n")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(EvalError, match="'does_not_parse' cannot be imported: SyntaxError"):
         load_encoder("py:does_not_parse:f")

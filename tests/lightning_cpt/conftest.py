@@ -121,7 +121,6 @@ def here(
 
     (tmp_path / "recorder.py").write_text(RECORDER)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "recorder", raising=False)
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # and so put back what Lightning sets
     threads = torch.get_num_threads()

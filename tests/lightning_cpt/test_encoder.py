@@ -219,6 +219,23 @@ def test_a_checkpoint_gives_the_same_encoder(tokenizer_folder: str, tmp_path: Pa
     )
 
 
+def test_a_checkpoint_of_another_class_is_loaded_by_that_class(
+    llama: TextEncoder, tokenizer_folder: str, tmp_path: Path
+) -> None:
+    class Mine(TextEncoder):
+        pass
+
+    path = tmp_path / "last.ckpt"
+    state = {f"encoder.{key}": value for key, value in llama.state_dict().items()}
+    config = "model: {encoder: {class_path: mine.Mine, init_args: {}}}"
+    torch.save({"encoder": llama.to_dict(), "state_dict": state, "config": config}, path)
+    assert isinstance(Mine.load(path), Mine)
+    for load in (TextEncoder.load, lambda path: TextEncoder(backbone=path)):
+        with pytest.raises(ConfigError, match=r"its encoder is mine\.Mine, a class of your own; ") as caught:
+            load(str(path))
+        assert "\n" not in str(caught.value)
+
+
 def test_the_suites_name_for_a_checkpoint(llama: TextEncoder, tmp_path: Path) -> None:
     encoder = checkpoint_encoder(str(save(llama, tmp_path / "quick" / "last.ckpt", step=12)))
     assert encoder.name == "quick-step12"

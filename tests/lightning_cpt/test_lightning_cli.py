@@ -216,18 +216,13 @@ def test_ctrl_c_before_the_first_checkpoint_says_so(
         "    def on_train_batch_end(self, *_):\n"
         "        raise KeyboardInterrupt\n"
     )
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        assert main(["fit", "--config", str(recipe({"trainer.callbacks": callbacks}))]) == INTERRUPTED
-        assert (
-            "\ncpt: stopped before the first checkpoint (run.checkpoint_every: 500)\n"
-            in capsys.readouterr().err
-        )
-        again = ["--trainer.max_steps", "9", f"--trainer.callbacks={json.dumps(callbacks)}"]
-        assert main(["fit", "--ckpt_path", str(trained), *again]) == INTERRUPTED
-        assert "; go on as this time: cpt fit --ckpt_path run/last.ckpt\n" in capsys.readouterr().err
-    finally:
-        sys.path.remove(str(Path.cwd()))
+    assert main(["fit", "--config", str(recipe({"trainer.callbacks": callbacks}))]) == INTERRUPTED
+    assert (
+        "\ncpt: stopped before the first checkpoint (run.checkpoint_every: 500)\n" in capsys.readouterr().err
+    )
+    again = ["--trainer.max_steps", "9", f"--trainer.callbacks={json.dumps(callbacks)}"]
+    assert main(["fit", "--ckpt_path", str(trained), *again]) == INTERRUPTED
+    assert "; go on as this time: cpt fit --ckpt_path run/last.ckpt\n" in capsys.readouterr().err
 
 
 def test_a_run_that_has_ended_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

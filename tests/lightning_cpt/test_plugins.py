@@ -58,7 +58,7 @@ def test_a_probes_scores_stand_in_the_log_at_their_own_step_only(
 def test_an_encoder_of_ones_own(
     here: Callable[..., Any], recipe: Callable[..., Path], tiny_encoder: dict[str, Any], tmp_path: Path
 ) -> None:
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "own_classes.py").write_text(
         "from lightning_cpt.encoder import TextEncoder\n"
         "from lightning_cpt.losses import InfoNCE\n"
         "class Mine(TextEncoder):\n"
@@ -70,8 +70,8 @@ def test_an_encoder_of_ones_own(
         "        contrast = super().forward(*vectors)\n"
         "        return contrast._replace(loss=2 * contrast.loss)\n"
     )
-    encoder = {"class_path": "mine.Mine", "init_args": {"tokenizer": tiny_encoder["tokenizer"], "width": 4}}
-    here("fit", "--config", recipe({"model.encoder": encoder, "model.loss": {"class_path": "mine.Twice"}}))
+    encoder = {"class_path": "own_classes.Mine", "init_args": {"tokenizer": tiny_encoder["tokenizer"], "width": 4}}
+    here("fit", "--config", recipe({"model.encoder": encoder, "model.loss": {"class_path": "own_classes.Twice"}}))
     saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert saved["state_dict"]["encoder.backbone.wte.weight"].shape[1] == 4
     assert float(_log(tmp_path / "run")[0]["train/loss"]) > 4.5  # twice about ln 16

@@ -107,7 +107,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "bad_syntax.py").write_text("def (:")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.syspath_prepend(str(tmp_path))
     yield
     for name in ("mine", "bad_syntax"):
         sys.modules.pop(name, None)
