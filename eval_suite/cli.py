@@ -40,7 +40,7 @@ def _add_run(verbs: argparse._SubParsersAction) -> None:
         "--encoder",
         required=True,
         metavar="SPEC",
-        help="st:NAME_OR_FOLDER, ckpt:FILE, py:MODULE:FUNCTION, random:DIM, or bm25 for search by words",
+        help="st:NAME_OR_FOLDER (st-fast: quicker), ckpt:FILE, py:MODULE:FUNCTION, random:DIM, or bm25 for search",
     )
     run.add_argument(
         "--tasks",
