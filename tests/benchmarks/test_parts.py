@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import chain, islice
 
 import pytest
@@ -14,7 +13,6 @@ from benchmarks.learners import Collator, Course, Pairs, orders
 from benchmarks.learning import chosen_parts
 from benchmarks.loss import difference
 from benchmarks.loss_methods import Lone, products
-from benchmarks.text_scores import ndcg
 from benchmarks.training_summary import summarise
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.ragged import Ragged
@@ -71,12 +69,6 @@ def test_the_collator_keeps_pairs_together_also_when_sorting():
     assert torch.equal(batch["anchor_input_ids"], batch["positive_input_ids"])
     assert batch["anchor_attention_mask"].sum(1).tolist() == [3, 4, 9]
     assert Collator(pairs, by_length=False)(rows)["anchor_attention_mask"].sum(1).tolist() == [9, 4, 3]
-
-
-def test_ndcg_by_hand():
-    assert ndcg([0, 1, 0], [1]) == pytest.approx(1 / math.log2(3))
-    assert ndcg([1, 1], [1, 1]) == 1
-    assert ndcg([0], [1]) == 0
 
 
 def test_the_loss_methods_agree():

@@ -70,8 +70,15 @@ def test_an_encoder_of_ones_own(
         "        contrast = super().forward(*vectors)\n"
         "        return contrast._replace(loss=2 * contrast.loss)\n"
     )
-    encoder = {"class_path": "own_classes.Mine", "init_args": {"tokenizer": tiny_encoder["tokenizer"], "width": 4}}
-    here("fit", "--config", recipe({"model.encoder": encoder, "model.loss": {"class_path": "own_classes.Twice"}}))
+    encoder = {
+        "class_path": "own_classes.Mine",
+        "init_args": {"tokenizer": tiny_encoder["tokenizer"], "width": 4},
+    }
+    here(
+        "fit",
+        "--config",
+        recipe({"model.encoder": encoder, "model.loss": {"class_path": "own_classes.Twice"}}),
+    )
     saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert saved["state_dict"]["encoder.backbone.wte.weight"].shape[1] == 4
     assert float(_log(tmp_path / "run")[0]["train/loss"]) > 4.5  # twice about ln 16
