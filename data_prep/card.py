@@ -31,7 +31,7 @@ def write_card(folder: Path, on_record: Callable[[], object] = lambda: None) -> 
     facts = gather(folder, on_record)
     try:
         for name, text in zip(NAMES, (document(facts), page(facts)), strict=True):
-            write_atomic(folder / name, text.encode())
+            write_atomic(folder / name, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise DataError(f"{folder}: the card cannot be written ({error.strerror}); free some space") from None
     return facts
@@ -45,7 +45,7 @@ def gather(folder: Path, on_record: Callable[[], object] = lambda: None) -> Fact
     return Facts(
         name=folder.resolve().name,
         splits={name: _of_split(shards, on_record) for name, shards in found.items()},
-        shared=(_shared(found, 0), _shared(found, 1)),
+        shared=(_shared(found, [0]), _shared(found, [1]), _shared(found, [0, 1])),
         steps=steps,
         contamination=reports[-1] if reports else None,
     )
@@ -83,8 +83,8 @@ def _histogram(lengths: np.ndarray) -> list[tuple[int, int]]:
     return [(2**power // 2, int(counts[power])) for power in range(int(powers.min()), len(counts))]
 
 
-def _shared(found: dict[str, PairShards], column: int) -> int:
-    texts = np.concatenate([np.unique(shards.hashes[:, column]) for shards in found.values()])
+def _shared(found: dict[str, PairShards], columns: list[int]) -> int:
+    texts = np.concatenate([np.unique(shards.hashes[:, columns]) for shards in found.values()])
     return len(texts) - len(np.unique(texts))
 
 

@@ -43,13 +43,13 @@ class Facts:
     Args:
         name: Of the folder.
         splits: By name.
-        shared: Texts of x and of y that two splits have.
+        shared: Texts of x, of y, and of either side, that two splits have.
         steps: The account of how the splits were made, the last step last.
         contamination: The newest report by task, or None.
     """
 
     name: str
     splits: dict[str, SplitFacts]
-    shared: tuple[int, int]
+    shared: tuple[int, int, int]
     steps: list[dict[str, Any]]
     contamination: dict[str, Any] | None

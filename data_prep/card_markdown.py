@@ -41,7 +41,7 @@ def counts(facts: Facts) -> Iterator[str]:
     total = sum(split.count for split in facts.splits.values())
     yield f"{total:,} pairs (x, y) in {len(facts.splits)} split(s)."
     yield (
-        f"Texts that two splits share: {facts.shared[0]:,} x, {facts.shared[1]:,} y. "
+        f"Texts that two splits share: {facts.shared[0]:,} x, {facts.shared[1]:,} y, {facts.shared[2]:,} of either side. "
         "Equal texts within a split are in the first table."
     )
 

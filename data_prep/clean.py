@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from data_prep.corpus import Corpus
-from data_prep.keys import KeyFiles, Keys, drop
+from data_prep.keys import KeyFiles, Keys, drop, drop_crossed
 from data_prep.near import NearFiles, NearIndex, NearRules
 from data_prep.quality import QualityRules, quality_reason
 from data_prep.report import Report
@@ -66,6 +66,7 @@ def clean(
         files.add(records)
     keys = Keys([spill / "keys"], [0], corpus.place)
     drop_equal(corpus.alive, keys, report)
+    drop_crossed(corpus.alive, keys, corpus.places, report.dropped)
     if not rules.near.threshold:
         return
     folders = sketch(corpus.batches(on_batch=on_batch), corpus.alive, rules.near, spill / "near")

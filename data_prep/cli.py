@@ -46,8 +46,19 @@ def _leaf(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 def _run(name: str) -> Callable[[argparse.Namespace], int]:
     def run(args: argparse.Namespace) -> int:
         from data_prep import commands
+        from data_prep.errors import DataError
 
-        return int(getattr(commands, name)(args))
+        try:
+            return int(getattr(commands, name)(args))
+        except BrokenPipeError:  # `cpt ... | head`
+            raise
+        except OSError as error:
+            where = (
+                error.filename if error.filename is not None else getattr(args, "out", None) or args.folder
+            )
+            raise DataError(
+                f"{where}: {error.strerror or error}; name another path, or make room there"
+            ) from None
 
     return run
 

@@ -51,6 +51,11 @@ class Corpus:
         """The precedence of the record's split."""
         return int(np.searchsorted(self.begins, record, side="right"))
 
+    @property
+    def places(self) -> np.ndarray:
+        """uint8 (count,): the precedence of each record's split."""
+        return np.repeat(np.arange(len(self.shards), dtype=np.uint8), np.diff(self.begins))
+
     def batches(
         self, wanted: np.ndarray | None = None, on_batch: Callable[[int], object] = lambda count: None
     ) -> Iterator[tuple[int, list[dict[str, Any]]]]:

@@ -46,7 +46,10 @@ def make_step(
 def write_history(folder: Path, steps: list[dict[str, Any]]) -> None:
     """Write ``history.json`` beside the splits."""
     data = {"format": FORMAT, "steps": steps}
-    write_atomic(folder / HISTORY, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(
+        folder / HISTORY,
+        (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"),
+    )
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

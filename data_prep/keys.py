@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 from data_prep.groups import connected, resolve
-from data_prep.spill import Buckets, Ragged, RaggedFile, shared_keys
+from data_prep.spill import Buckets, Ragged, RaggedFile, all_keys, shared_keys
 
 FIELDS = ("id", "x", "y")
 
@@ -68,6 +68,26 @@ class Keys:
                 labels[records] = np.repeat(smallest, np.diff(np.append(starts, len(records))))
         return labels
 
+    def crossed(self, alive: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """bool (count,): those alive of which a text is, on the other side, that of a pair of a split before theirs.
+
+        Args:
+            alive: bool (count,).
+            places: The precedence of each pair's split, (count,).
+        """
+        x, y = (self._column(field) for field in ("x", "y"))
+        found = np.zeros(len(alive), bool)
+        for place in np.unique(places)[1:].tolist():
+            before, here = alive & ~found & (places < place), np.flatnonzero(alive & (places == place))
+            found[here] = np.isin(x[here], y[before]) | np.isin(y[here], x[before])
+        return found
+
+    def _column(self, field: str) -> np.ndarray:
+        band = str(FIELDS.index(field))
+        return np.concatenate(
+            [np.empty(0, np.uint64), *(all_keys(folder / band) for folder in self._folders)]
+        )
+
 
 def _key(text: str) -> int:
     """Equal for texts that differ in whitespace at most.
@@ -109,6 +129,14 @@ def drop(
     """Keep one of those alike on side x (first labelling) or y (second); count the others."""
     for _, sides in losers(alive, labels, rank, alike):
         dropped[f"{what} {named_sides(sides)}"] += 1
+
+
+def drop_crossed(alive: np.ndarray, keys: Keys, places: np.ndarray, dropped: Counter[str]) -> None:
+    """Drop pairs that have a text on one side which a pair of a held-out split has on the other; count them."""
+    crossed = keys.crossed(alive, places)
+    alive[crossed] = False
+    if crossed.any():
+        dropped["text of a held-out pair's other side"] += int(crossed.sum())
 
 
 def named_sides(sides: Collection[int]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from data_prep.dedup import drop_duplicates_of, drop_near_duplicates
+from data_prep.keys import drop_crossed
 from data_prep.pairs import Pair
 from data_prep.pool import Pool, write_part
 from data_prep.report import Report
@@ -47,6 +48,7 @@ def settled(
     pool = Pool([folder / "mined"])
     pool.check_groups(split)
     drop_duplicates_of(pool, report)
+    drop_crossed(pool.alive, pool.keys(), pool.places, report.dropped)
     if near:
         drop_near_duplicates(pool, report, near, folder / "near")
     return pool

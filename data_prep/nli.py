@@ -116,7 +116,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
             continue
         try:
             found = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not JSON ({error})") from None
         texts = [_field(found, key, where) for key in ("sentence1", "sentence2", "gold_label")]
         own_id = found.get("pairID")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgpack
 
 from data_prep.errors import DataError
 
@@ -60,7 +63,34 @@ class Pair:
     @property
     def document(self) -> str:
         """Name of the document the pair comes from; a pair without one is its own document."""
-        return str(self.meta.get("document") or self.id)
+        document = self.meta.get("document")
+        return self.id if document in (None, "") else str(document)  # 0 is a name like any other
+
+
+def packed(content: Any, metas: Iterable[tuple[str, dict[str, Any]]]) -> bytes:
+    """``content`` as msgpack.
+
+    Args:
+        content: Records, or columns of them.
+        metas: Id and ``meta`` of each, for the message: all else was checked.
+
+    Raises:
+        DataError: naming the record whose ``meta`` holds half a surrogate pair, a number over 64 bits, or no plain value.
+    """
+    faults = (OverflowError, TypeError, ValueError)
+    try:
+        found: bytes = msgpack.packb(content)
+        return found
+    except faults:
+        for name, meta in metas:
+            for key, value in meta.items():
+                try:
+                    msgpack.packb({key: value})
+                except faults as error:
+                    raise DataError(
+                        f"record {name}: {key!r} cannot be stored ({error}); make it a plain value, or leave it out"
+                    ) from None
+        raise
 
 
 def _identity(value: Any, where: str, default: str | None) -> str:

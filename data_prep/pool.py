@@ -18,7 +18,7 @@ from data_prep.corpus import PRECEDENCE
 from data_prep.errors import DataError
 from data_prep.files import write_atomic
 from data_prep.keys import KeyFiles, Keys
-from data_prep.pairs import Pair
+from data_prep.pairs import Pair, packed
 from data_prep.quality import QualityRules, quality_reason
 from data_prep.report import Report
 from data_prep.split import Splitter
@@ -54,9 +54,9 @@ def write_part(
     with open(folder / "pairs", "wb") as file:
         while batch := list(islice(iterator, BATCH)):
             records = [pair.to_dict() for pair in batch]
-            packed = msgpack.packb(records)
-            size += len(packed)
-            frame = packer.compress(packed)
+            data = packed(records, ((pair.id, pair.meta) for pair in batch))
+            size += len(data)
+            frame = packer.compress(data)
             file.write(_FRAME.pack(len(batch), len(frame)) + frame)
             keys.add(records)
             places += bytes(PRECEDENCE.index(split(group(pair))) for pair in batch)

@@ -165,7 +165,7 @@ def _line_groups(block: str, kind: str) -> Iterator[list[str]]:
     group: list[str] = []
     for line in lines:
         heading = kind == ".md" and line.startswith("#")
-        if heading and not line.strip("# \t"):
+        if heading and not line.replace("#", "").strip():
             continue  # a heading that says nothing, or whose picture is gone
         if group and (own_lines or heading or _ITEM.match(line)):
             yield group

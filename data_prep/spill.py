@@ -135,6 +135,11 @@ class Buckets:
                 file.write(rows.tobytes())
 
 
+def all_keys(path: Path) -> np.ndarray:
+    """The keys of one band, in the order of the records: uint64 (n,)."""
+    return np.ascontiguousarray(np.fromfile(path, _ROW)["key"])
+
+
 def shared_keys(
     folders: Sequence[Path], begins: Sequence[int], band: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:

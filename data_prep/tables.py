@@ -57,7 +57,7 @@ def _pair(row: Row, x_column: str, y_column: str, where: str, default_id: str) -
     fields = {name: row[name] for name in ("id", "negatives", "source") if row.get(name) not in (None, "")}
     if isinstance(fields.get("negatives"), str):
         fields["negatives"] = _json(fields["negatives"], f"{where}: negatives")
-    meta = {"document": str(row["document"])} if row.get("document") else {}
+    meta = {"document": str(row["document"])} if row.get("document") not in (None, "") else {}
     meta |= {name: _plain(row[name]) for name in PROVENANCE if row.get(name) not in (None, "")}
     record = {**fields, "x": row[x_column], "y": row[y_column], "meta": meta}
     return Pair.from_dict(record, where, default_id=default_id)
@@ -75,7 +75,7 @@ def find_id(files: list[Path], identity: str) -> list[str]:
         f"{path}: row {number}"
         for path in files
         for number, row in rows(path)
-        if str(row.get("id") or f"{path.name}:{number}") == identity
+        if str(f"{path.name}:{number}" if row.get("id") in (None, "") else row["id"]) == identity
     ]
 
 
@@ -142,6 +142,9 @@ def _csv(file: TextIO, path: str) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(1 << 30)  # the default refuses texts over 128 KB
     reader = csv.DictReader(file, strict=True)
     try:
+        names = list(reader.fieldnames or ())
+        if twice := [name for name in names if name and names.count(name) > 1]:
+            raise DataError(f"{path}: column {twice[0]!r} is there twice; rename one of them")
         for number, row in enumerate(reader, 1):
             if None in row or None in row.values():
                 raise DataError(f"{path}: row {number}: has more or fewer cells than the header")
@@ -167,6 +170,10 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
     except OverflowError as error:
         raise DataError(
             f"{path}: holds a value that Python cannot ({error}); drop that column or its odd rows first"
+        ) from None
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path}: holds text that is not UTF-8; convert it first, or drop that column"
         ) from None
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a sound parquet file ({str(error).splitlines()[0]})") from None

@@ -76,6 +76,8 @@ def tokenize(args: argparse.Namespace, serialised: str) -> int:
     if storage.local and args.out.resolve() == storage.local.resolve():
         raise DataError(f"--out {args.out}: is the folder that is read; name another one")
     names = [name for name in SPLITS if is_there(storage.below(name))]
+    if names and "train" not in names and (args.out / "train").exists():
+        raise DataError(f"{args.out}: has a train split, and {storage} has none; name another folder")
     for target in [args.out / name for name in names] or [args.out]:
         check_target(target, overwrite=args.overwrite)
     places = {name: storage.below(name) for name in names} or {"": storage}
@@ -95,7 +97,8 @@ def tokenize(args: argparse.Namespace, serialised: str) -> int:
             source = next(iter(found.values())).source
             stream_chunks(
                 args.out,
-                chunks,
+                # Splits that are not there are emptied: those of former texts were never compared with these.
+                {**{name: iter(()) for name in SPLITS[1:]}, **chunks},
                 source=source,
                 tokens=tokens,
                 overwrite=args.overwrite,

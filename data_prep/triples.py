@@ -30,9 +30,13 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class _Group:
-    """A query and one positive, named after their first row, with the first negatives; ``home`` is the query's file."""
+    """A query and one positive, named after their first row, with the first negatives.
+
+    ``said`` is the query's text but for white space, whatever its id; ``home`` is the file that had it first.
+    """
 
     id: str
+    said: str
     home: str
     where: str
     negatives: list[str] = field(default_factory=list)
@@ -62,7 +66,7 @@ def read_triples(
     The rows are streamed: memory grows with the distinct (query, positive) pairs and their kept negatives, not
     with the rows. MS MARCO's 40 million text triples hold about half a million such pairs: 3 KB each with 7
     negatives, under 2 GB; its 400 million id triples the same, and 150 MB for the collection's index.
-    A pair's ``document`` is its query.
+    A pair's ``document`` is its query's text; neither white space nor an id of its own tells queries apart.
 
     Args:
         paths: .tsv files of query, positive and negative; .jsonl files with ``query``, ``positive`` and
@@ -80,14 +84,15 @@ def read_triples(
     """
     files = by_name(_checked(paths))
     groups: dict[tuple[str, str], _Group] = {}
-    homes: dict[str, str] = {}  # query -> the file it came from first: all of a query goes to one split
+    homes: dict[
+        str, str
+    ] = {}  # query's text -> the file it came from first: all of a query goes to one split
     for name in held_out_first(files, holdout, validation):
         for row in _rows(files[name], ids=texts is not None):
             group = groups.get((row.query, row.positive))
             if group is None:
-                _check_known(row, texts)
-                home = homes.setdefault(row.query, name)
-                group = _Group(f"{name}:{row.number}", home, row.where)
+                said = _said(row, texts)
+                group = _Group(f"{name}:{row.number}", said, homes.setdefault(said, name), row.where)
                 groups[row.query, row.positive] = group
             _add(group, row.negatives, max_negatives, report)
             on_row()
@@ -108,11 +113,11 @@ def _checked(paths: list[Path]) -> list[Path]:
     return paths
 
 
-def _check_known(row: Row, texts: Texts | None) -> None:
-    """Find tables that do not belong to the ids at the first row, not after the last."""
+def _said(row: Row, texts: Texts | None) -> str:
+    """The query's text; finds tables that do not belong to the ids at the first row, not after the last."""
     if texts is not None:
-        _text(texts.queries, row.query, row.where)
         _text(texts.collection, row.positive, row.where)
+    return " ".join((row.query if texts is None else _text(texts.queries, row.query, row.where)).split())
 
 
 def _add(group: _Group, negatives: list[str], limit: int, report: Report) -> None:
@@ -156,7 +161,7 @@ def _jsonl(line: str, where: str, number: int, ids: bool) -> Row:
         raise DataError(f"{where}: --queries and --collection go with .tsv files of ids; leave them out")
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error})") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: must be an object with query, positive and negative(s)")
@@ -173,10 +178,10 @@ def _jsonl(line: str, where: str, number: int, ids: bool) -> Row:
 
 def _pairs(groups: dict[tuple[str, str], _Group], report: Report, texts: Texts | None) -> Iterator[Pair]:
     right: dict[str, set[str]] = {}
-    for query, positive in groups:
-        right.setdefault(query, set()).add(positive)
+    for (_, positive), group in groups.items():
+        right.setdefault(group.said, set()).add(positive)
     for (query, positive), group in groups.items():
-        negatives = clean_negatives(group.negatives, right[query], report)
+        negatives = clean_negatives(group.negatives, right[group.said], report)
         if not negatives:
             report.dropped["pair without negatives"] += 1
             continue
@@ -187,7 +192,7 @@ def _pairs(groups: dict[tuple[str, str], _Group], report: Report, texts: Texts |
 
 def _pair(query: str, positive: str, negatives: list[str], group: _Group, texts: Texts | None) -> Pair:
     record: dict[str, Any] = {"id": group.id, "x": query, "y": positive, "negatives": negatives}
-    meta = {"document": query, "file": group.home}
+    meta = {"document": group.said, "file": group.home}
     if texts is not None:
         passages = [_text(texts.collection, key, group.where) for key in (positive, *negatives)]
         record |= {"id": f"{query}-{positive}", "x": _text(texts.queries, query, group.where)}

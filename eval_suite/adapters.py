@@ -17,6 +17,7 @@ from eval_suite.buckets import TEXTS_AT_ONCE, encode_in_buckets, own_method
 from eval_suite.errors import EvalError, did_you_mean
 from eval_suite.vectors import checked
 
+_NOT_SHAPE = ("_name_or_path", "architectures", "dtype", "transformers_version", "use_cache")
 _SAMPLE = [".", "A good film .", "return x[0] if x else None", "Sort the list; then reverse it. " * 20]
 
 
@@ -26,7 +27,8 @@ class SentenceTransformerEncoder:
     Side "x" is what the model's `encode_query` does, "y" its `encode_document`. Symmetric tasks use a third
     side, "plain": the model's own `encode`, as mteb does for classification and similarity, so that a model
     with a query prompt is not scored with it where there is no query.
-    max_length: the most tokens it reads, the special ones included; None where its tokenizer sets no limit.
+    max_length: the most tokens it reads, the special ones included, by side where they differ; None where its tokenizer
+    sets no limit.
     fast: batches of equal length (`buckets`) in place of the model's own method. The vectors are equal to 1e-5, but a
     probe that stops before its optimum can tell: TREC of all-MiniLM-L6-v2 is 89.8 with them and 90.0, the official
     engine's figure, with the model's own. So it is another encoder, with another fingerprint.
@@ -40,11 +42,11 @@ class SentenceTransformerEncoder:
         if fast:
             self.texts_at_once = TEXTS_AT_ONCE
             self.fingerprint = hashlib.sha256(f"equal lengths {self.fingerprint}".encode()).hexdigest()
-        self.max_length: int | None = model.max_seq_length
+        self.max_length: int | dict[str, int] | None = _most_tokens(model)
         pooling = [getattr(module, "pooling_mode", None) for module in model]
         known = {
             "parameters": sum(p.numel() for p in model.parameters()),
-            "max_length": model.max_seq_length,
+            "max_length": max(most.values()) if isinstance(most := self.max_length, dict) else most,
             "pooling": next((str(mode) for mode in pooling if mode), None),
         }
         self.facts = {key: value for key, value in known.items() if value is not None}
@@ -90,7 +92,7 @@ def load_sentence_transformer(rest: str) -> SentenceTransformerEncoder:
 
 
 def _model_hash(model: Any) -> str:
-    """sha256 over the modules' settings, the tokenizer and every weight."""
+    """sha256 over the modules' settings, the tokenizers and every weight."""
     digest = hashlib.sha256()
     for module in model:
         settings = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
@@ -99,10 +101,38 @@ def _model_hash(model: Any) -> str:
     digest.update(json.dumps(prompts, sort_keys=True, default=str).encode())
     fast = getattr(model.tokenizer, "backend_tokenizer", None)
     digest.update((fast.to_str() if fast else repr(model.tokenizer)).encode())
+    for route, modules in _routes(model):  # their settings are in nothing above
+        for module in modules:
+            settings = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
+            told = [route, type(module).__name__, settings, getattr(module, "max_seq_length", None)]
+            digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+            own = getattr(getattr(module, "tokenizer", None), "backend_tokenizer", None)
+            digest.update(own.to_str().encode() if own else b"")
+    shapes: list[Any] = [getattr(module, "config", None) for module in model.modules()]
+    for shape in {id(shape): shape for shape in shapes if hasattr(shape, "to_diff_dict")}.values():
+        # What differs from the defaults: another version of transformers has more keys, and the same model.
+        other = {key: value for key, value in shape.to_diff_dict().items() if key not in _NOT_SHAPE}
+        digest.update(json.dumps(other, sort_keys=True, default=str).encode())
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(_raw_bytes(tensor))
     return digest.hexdigest()
+
+
+def _routes(model: Any) -> list[tuple[str, list[Any]]]:
+    """The routes of the model's Routers, by name, each with its modules."""
+    routers = [module.sub_modules for module in model if hasattr(module, "sub_modules")]
+    return [(name, list(modules)) for routes in routers for name, modules in sorted(routes.items())]
+
+
+def _most_tokens(model: Any) -> int | dict[str, int] | None:
+    firsts = {route: modules[0] for route, modules in _routes(model) if modules}
+    most = {route: getattr(first, "max_seq_length", None) for route, first in firsts.items()}
+    x, y = most.get("query"), most.get("document")
+    if x is None or y is None or x == y:
+        found: int | None = model.max_seq_length
+        return found
+    return {"x": x, "y": y, "plain": most.get("plain") or x}
 
 
 def _raw_bytes(tensor: Any) -> bytes:

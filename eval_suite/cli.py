@@ -179,7 +179,7 @@ def _run_one(encoder: Encoder, task: Task, sha256: str, options: Options, args: 
     from eval_suite.rng import rng_kept
 
     done = finished(args.out, task.name, encoder.fingerprint, task.protocol(options), sha256)
-    if done and not _lacks_run(args.trec, task, encoder):
+    if done and not _lacks_run(args.trec, task, done):
         _say(f"{task.name}: {done.score:.2f}, already done: {done.path(args.out)}")
         return done
     _say(f"{task.name}: running")
@@ -191,13 +191,14 @@ def _run_one(encoder: Encoder, task: Task, sha256: str, options: Options, args: 
     return result
 
 
-def _lacks_run(trec: Path | None, task: Task, encoder: Encoder) -> bool:
+def _lacks_run(trec: Path | None, task: Task, done: Result) -> bool:
     """Whether a run for trec_eval is asked for and not there: a finished result holds none to write."""
     from eval_suite.trec_files import stem
 
     if trec is None or task.family != "search":
         return False
-    return not (trec / f"{stem(task.name, encoder.fingerprint)}.run").is_file()
+    name = stem(done.task, done.fingerprint, done.protocol, done.data_sha256)
+    return not (trec / f"{name}.run").is_file()
 
 
 def mteb_command(args: argparse.Namespace) -> int:

@@ -118,12 +118,23 @@ def _match(
         both = of_a[task].keys() & of_b[task].keys()
         for key in sorted(both):
             x, y = of_a[task][key], of_b[task][key]
-            pairs[task if len(both) == 1 else f"{task} ({x.protocol})"] = (x, y)
+            pairs[_label_of(task, x, [of_a[task][one] for one in both])] = (x, y)
         if not both:
             refused[task] = min(
                 (differing(x, y) for x in of_a[task].values() for y in of_b[task].values()), key=len
             )
     return pairs, refused, missing
+
+
+def _label_of(task: str, result: Result, all_of_task: Sequence[Result]) -> str:
+    """The task's name, with what tells it from the other results of the task where there are some."""
+    if len(all_of_task) == 1:
+        return task
+    alike = [one for one in all_of_task if one.protocol == result.protocol]
+    mark = "" if len(alike) == 1 else f", {result.comparability[:6]}"
+    if mark and len({one.data_sha256 for one in alike}) == len(alike):
+        mark = f", data {result.data_sha256[:6]}"
+    return f"{task} ({result.protocol}{mark})"
 
 
 def _by_task(results: Sequence[Result]) -> dict[str, dict[str, Result]]:

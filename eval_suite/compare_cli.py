@@ -36,6 +36,7 @@ def compare_command(args: argparse.Namespace) -> int:
 
     if not 0.5 <= args.level < 1:
         raise EvalError(f"--level {args.level}: must be at least 0.5 and under 1")
+    read_folders(args.folders)  # refuses two different results of one encoder, wherever they lie
     a, b = pick([read_folders([folder]) for folder in args.folders], args.encoders)
     found = compare(a, b, level=args.level)
     print(found.json() if args.json else table(found))

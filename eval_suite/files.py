@@ -47,7 +47,20 @@ def json_lines(path: Path, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
         missing = [key for key in keys if not isinstance(row, dict) or key not in row]
         if missing:
             raise corrupt(path, f"line {number} is no object with {missing[0]!r}: {line[:60]!r}")
+        if not is_unicode(line, row):
+            raise corrupt(path, f"line {number} holds half of a surrogate pair, which is no character")
         yield row
+
+
+def is_unicode(line: str, row: Any) -> bool:
+    """Whether a row's texts are Unicode: JSON's escapes, and they alone, can smuggle in halves of surrogate pairs."""
+    if "\\ud" not in line.lower():
+        return True
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def one_of(folder: Path, *names: str) -> Path:

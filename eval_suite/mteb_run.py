@@ -58,7 +58,7 @@ def run_mteb(
                 "or read from a folder where --data has it"
             ) from error
         scores[task.metadata.name] = float(found.task_results[0].get_score())
-        make_strict(out)
+        make_strict(cache.get_task_result_path(task.metadata.name, model.mteb_model_meta))
     return scores
 
 
@@ -84,16 +84,25 @@ def _tasks(names: Sequence[str]) -> list[Any]:
     return tasks
 
 
-def make_strict(out: Path) -> None:
-    """Rewrite the result files in which mteb left a bare NaN, which is no JSON: null takes its place."""
-    for path in sorted(Path(out).rglob("*.json")):
+def make_strict(path: Path) -> None:
+    """Rewrite a result file in which mteb left a bare NaN, which is no JSON: null takes its place.
+
+    No other file is touched: the folder may be the user's.
+
+    Raises:
+        EvalError: the file cannot be read or written.
+    """
+    try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
-        strict = json.dumps(_without_nan(content), indent=2, allow_nan=False)
         if "NaN" in text or "Infinity" in text:
+            strict = json.dumps(_without_nan(json.loads(text)), indent=2, allow_nan=False)
             part = path.with_name(f".{path.name}.{os.getpid()}.part")
             part.write_text(strict, encoding="utf-8")
             os.replace(part, path)
+    except FileNotFoundError:  # mteb kept it elsewhere
+        return
+    except (OSError, ValueError) as error:
+        raise EvalError(f"{path}: cannot be read or written ({error}); delete it and run again") from error
 
 
 def _without_nan(value: Any) -> Any:

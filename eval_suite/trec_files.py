@@ -10,11 +10,12 @@ import numpy as np
 
 from eval_suite.corpus import SearchSet
 from eval_suite.errors import EvalError
+from eval_suite.results import result_path
 
 
-def stem(task: str, fingerprint: str) -> str:
-    """What the files of one task and encoder are called."""
-    return f"{task}.{fingerprint[:12]}"
+def stem(task: str, fingerprint: str, protocol: str, data_sha256: str) -> str:
+    """What the files of one result are called: as it is, so that an approximate run never takes the exact one's place."""
+    return result_path(Path(), task, fingerprint, protocol, data_sha256).name.removesuffix(".json")
 
 
 def write_trec(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -68,6 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.getcwd() not in sys.path
     ):  # an installed command, unlike `python -m`, does not look for modules there
         sys.path.append(os.getcwd())
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a name or a text that the terminal's encoding lacks is no mistake
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _run(arguments)
     except (ConfigError, TrainingError, DataError, EvalError) as error:

@@ -200,9 +200,11 @@ def decode(raw: bytes) -> str | None:
     """The source as text with ``\\n`` line ends, by its own encoding line; None if that fails."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
-        return re.sub(r"\r\n?", "\n", raw.decode(encoding))
-    except (SyntaxError, UnicodeDecodeError, LookupError):
+        text = re.sub(r"\r\n?", "\n", raw.decode(encoding))
+        text.encode()  # some codecs let half a surrogate pair pass
+    except (SyntaxError, UnicodeError, LookupError):
         return None
+    return text
 
 
 PYTHON = Language(

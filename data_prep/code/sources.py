@@ -186,15 +186,19 @@ def _home(path: PurePosixPath, language: Language, whole: bool, listing: Listing
 
 def _walk(root: Path) -> dict[PurePosixPath, list[str]]:
     """Each wanted folder below ``root`` with the names in it, its folders' too."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); give the folders that can")
+
     listing = {}
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in os.walk(root, onerror=refuse if root.exists() else None):
         listing[PurePosixPath(Path(folder).relative_to(root))] = [*names, *subfolders]
         subfolders[:] = [name for name in subfolders if _wanted(Path(folder, name))]
     return listing
 
 
 def _wanted(folder: Path) -> bool:
-    return not (_unwanted(folder.name) or (folder / "pyvenv.cfg").exists())
+    return not (_unwanted(folder.name) or os.path.exists(folder / "pyvenv.cfg"))
 
 
 def _unwanted(folder: str) -> bool:

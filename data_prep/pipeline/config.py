@@ -97,6 +97,8 @@ class _Loader(yaml.SafeLoader):
     """YAML in which a key that comes twice is a mistake."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            raise yaml.YAMLError("a tag that is none of its value's")
         keys = [key.value for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:

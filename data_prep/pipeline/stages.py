@@ -20,6 +20,7 @@ from data_prep.dedup import drop_duplicates_of, drop_near_duplicates
 from data_prep.errors import DataError
 from data_prep.evaluation import EvaluationTexts
 from data_prep.files import write_atomic
+from data_prep.keys import drop_crossed
 from data_prep.near import NearIndex
 from data_prep.pairs import Pair
 from data_prep.pipeline.plan import Plan, load_plan
@@ -77,6 +78,7 @@ def exact(plan: Plan, rank: int) -> None:
     pool, report = plan.pool(), Report()
     pool.check_groups(plan.pipe.splitter())
     drop_duplicates_of(pool, report)
+    drop_crossed(pool.alive, pool.keys(), pool.places, report.dropped)
     if plan.pipe.kind == "code" and plan.pipe.rules["near_duplicate"]:
         with plan.writing("spill") as folder:
             folder.mkdir()

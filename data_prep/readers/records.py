@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
@@ -61,8 +62,8 @@ def _block(record: WarcRecord, kinds: set[str], max_bytes: int) -> bytes | None:
     Raises:
         EOFError: it is shorter than its header says.
     """
-    length = record.headers.get("Content-Length") or ""
-    if not length.strip().isdigit():
+    length = (record.headers.get("Content-Length") or "").strip()
+    if not re.fullmatch("[0-9]{1,18}", length):
         raise EOFError("no length")
     block, size = None, int(length)
     if str(record.record_type) in kinds and size <= max_bytes:

@@ -120,9 +120,11 @@ def _pair(file: BinaryIO, key: str, members: list[Member], shard: str, layout: s
         if "json" not in parts:
             raise DataError(f"{where}: no .json member, though the first sample of the folder has one")
         return Pair.from_dict(json.loads(_content(file, parts["json"])), where, default_id=default_id)
+    except DataError:
+        raise
     except UnicodeDecodeError:
         raise DataError(f"{where}: not UTF-8 text") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error})") from None
 
 

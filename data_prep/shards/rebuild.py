@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def rebuild_index(folder: Path | str) -> dict[str, Any]:
 
     Sound, because every tar must have good headers and its end marker, every chunk of ours carries a checksum
     inside its zstd frame, and where a manifest is left the tars must have its hashes. What cannot be noticed
-    without a manifest is a shard that is missing altogether.
+    without a manifest is a last shard that is missing altogether.
 
     Raises:
         DataError: no tars, an unfinished folder, damage anywhere.
@@ -47,6 +48,8 @@ def rebuild_index(folder: Path | str) -> dict[str, Any]:
         _refuse_quarantine(folder)
         return index_folder(folder)[0]
     known = load_manifest(folder) if (folder / MANIFEST).exists() else None
+    if known is None:
+        _refuse_gaps(paths)
     reader = _Chunks()
     found = [(path, _index_shard(path, reader)) for path in paths]
     if known and [shard["xxh64"] for shard in known["shards"]] != [digest for _, (_, _, digest) in found]:
@@ -59,6 +62,17 @@ def rebuild_index(folder: Path | str) -> dict[str, Any]:
     manifest = with_quarantine(manifest, known.get(QUARANTINE, []) if known else [])
     write_manifest(folder, manifest)
     return manifest
+
+
+def _refuse_gaps(paths: list[Path]) -> None:
+    """Without a manifest a shard that is missing before others is known by their numbers."""
+    numbers: Counter[str] = Counter()
+    for path in paths:
+        source = path.stem.rpartition("-")[0]
+        wanted = path.with_name(f"{source}-{numbers[source]:05d}.tar")
+        if path != wanted:
+            raise DataError(f"{wanted}: missing, but {path.name} is there; copy it there first")
+        numbers[source] += 1
 
 
 def _refuse_quarantine(folder: Path) -> None:

@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
-import msgpack
 import numpy as np
 import xxhash
 
-from data_prep.pairs import Pair
+from data_prep.pairs import Pair, packed
 
 TOKENS_FORMAT = "cpt-tokens-1"
 TOKENIZER = "tokenizer.json"
@@ -106,8 +105,7 @@ class TokenChunk:
         }
         data = {name: column.tobytes() for name, column in columns.items()}
         head = {"format": TOKENS_FORMAT, **self.head.to_dict(), "cut": self.cut}
-        packed: bytes = msgpack.packb({**head, **self.pairs, **data})
-        return packed
+        return packed({**head, **self.pairs, **data}, zip(self.pairs["id"], self.pairs["meta"], strict=True))
 
     @classmethod
     def from_object(cls, obj: Any) -> TokenChunk:

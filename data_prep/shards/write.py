@@ -9,14 +9,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import numpy as np
 import xxhash
 import zstandard
 
 from data_prep.errors import DataError
 from data_prep.files import atomic_file, write_atomic
-from data_prep.pairs import Pair
+from data_prep.pairs import Pair, packed
 from data_prep.shards.index import (
     CHUNKED,
     IndexBuilder,
@@ -263,7 +262,8 @@ def _chunks(pairs: Iterable[Pair], size: int) -> Iterator[Chunk]:
     iterator = iter(pairs)
     compressor = Compressor()
     while chunk := list(islice(iterator, size)):
-        yield Chunk(compressor(msgpack.packb([pair.to_dict() for pair in chunk])), *text_rows(chunk))
+        data = packed([pair.to_dict() for pair in chunk], ((pair.id, pair.meta) for pair in chunk))
+        yield Chunk(compressor(data), *text_rows(chunk))
 
 
 class Compressor:

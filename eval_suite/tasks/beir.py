@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -73,7 +74,7 @@ def find_folder(data: Path, *names: str, holds: tuple[str, ...] = ("corpus.jsonl
     wanted |= {f"{name}beir" for name in wanted} | {f"beir{name}" for name in wanted}
     for folder in _folders(Path(data)):
         if _plain(folder.name) in wanted and any(
-            (folder / f"{file}{end}").is_file() for file in holds for end in ("", ".gz")
+            os.path.isfile(folder / f"{file}{end}") for file in holds for end in ("", ".gz")
         ):
             return folder
     raise EvalError(
@@ -123,7 +124,15 @@ def _folders(data: Path) -> Iterator[Path]:
     level = [data] if data.is_dir() else []
     for _ in range(3):
         yield from level
-        level = sorted(child for folder in level for child in folder.iterdir() if child.is_dir())
+        level = sorted(child for folder in level for child in _children(folder) if os.path.isdir(child))
+
+
+def _children(folder: Path) -> list[Path]:
+    """None of a folder that is another user's, such as lost+found."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _plain(name: str) -> str:

@@ -30,7 +30,7 @@ def downstream(data: Path) -> Path:
     data = Path(data)
     for folder in DOWNSTREAM:
         root = data / folder
-        if root.resolve().name == "downstream" and root.is_dir():
+        if "downstream" in (root.name, root.resolve().name) and root.is_dir():  # it may be a link
             return data if folder == "." else root
     problem = "has no `downstream` folder in it" if data.is_dir() else "is no folder"
     raise EvalError(f"data {data}: {problem}; get one with: cpt eval fetch senteval --to {data}")

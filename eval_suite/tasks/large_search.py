@@ -109,9 +109,8 @@ class AnswerTask:
         found = find(encoder, found_set, self.name, options)
         searched = time.perf_counter()
         if options.trec:  # the judgements are an empty file: an answer decides, nobody judged
-            write_trec(
-                options.trec, stem(self.name, encoder.fingerprint), found_set, found.scores, found.rows
-            )
+            name = stem(self.name, encoder.fingerprint, self.protocol(options), sha256)
+            write_trec(options.trec, name, found_set, found.scores, found.rows)
         first = first_answers(found, partial(_bodies, passages), [Answers(answers) for _, answers in asked])
         scores = {f"recall@{k}": (first < k).astype(float) for k in _CUTS}
         seconds = {"search": searched - start, "answers": time.perf_counter() - searched}
@@ -165,17 +164,26 @@ def _bodies(path: Path) -> Iterator[str]:
 
 def _cells(path: Path) -> Iterator[tuple[str, str, str]]:
     """id, title, text of every passage: the file's columns are id, text, title, under a header."""
-    csv.field_size_limit(sys.maxsize)
-    for number, row in enumerate(csv.reader(lines(path), delimiter="\t"), 1):
+    for number, row in _table(path):
         if len(row) != 3:
             raise corrupt(path, f"row {number} has {len(row)} columns, not id, text and title")
         if row[0] != "id":
             yield row[0], row[2], row[1]
 
 
+def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(sys.maxsize)
+    number = 0
+    try:
+        for number, row in enumerate(csv.reader(lines(path), delimiter="\t"), 1):
+            yield number, row
+    except csv.Error as error:
+        raise corrupt(path, f"after row {number}: {error}") from error
+
+
 def _read_questions(path: Path) -> list[tuple[str, list[str]]]:
     asked = []
-    for number, row in enumerate(csv.reader(lines(path), delimiter="\t"), 1):
+    for number, row in _table(path):
         try:
             question, answers = row[0], [str(answer) for answer in ast.literal_eval(row[1])]
         except (IndexError, ValueError, SyntaxError, TypeError) as error:

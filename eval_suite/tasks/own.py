@@ -17,6 +17,7 @@ import yaml
 
 from eval_suite.encoder import Encoder
 from eval_suite.errors import EvalError, did_you_mean
+from eval_suite.files import is_unicode
 from eval_suite.results import Result
 from eval_suite.rng import rng_kept
 from eval_suite.task import Options, Task
@@ -222,6 +223,10 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
             raise EvalError(f"{path}: line {number} is no JSON ({error})") from error
         if not isinstance(row, Mapping):
             raise EvalError(f"{path}: line {number} is no JSON object")
+        if not is_unicode(line, row):
+            raise EvalError(
+                f"{path}: line {number} holds half of a surrogate pair, which is no character; mend or drop the row"
+            )
         yield row
 
 

@@ -83,9 +83,8 @@ class SearchTask:
         found = find(encoder, found_set, self.name, options, self.drop_own_ids)
         searched = time.perf_counter()
         if options.trec:
-            write_trec(
-                options.trec, stem(self.name, encoder.fingerprint), found_set, found.scores, found.rows
-            )
+            name = stem(self.name, encoder.fingerprint, self.protocol(options), sha256)
+            write_trec(options.trec, name, found_set, found.scores, found.rows)
         scores = {name: metric(found.places) for name, metric in METRICS.items()}
         return search_result(
             encoder,

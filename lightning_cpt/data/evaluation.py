@@ -178,12 +178,13 @@ def read_texts(path: Path) -> list[dict[str, Any]]:
 def _text_record(line: str, where: str, default_id: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not JSON ({error})") from None
     sides = {side: record[side] for side in ("x", "y") if side in record} if isinstance(record, dict) else {}
     if not sides or not all(isinstance(text, str) for text in sides.values()):
         raise ConfigError(f'{where}: needs {{"x": text}}, {{"y": text}} or both')
-    for side, text in sides.items():
+    identity = str(record.get("id", default_id))
+    for side, text in {**sides, "id": identity}.items():
         if not is_unicode(text):
             raise ConfigError(f"{where}: {side} holds half of a surrogate pair, which is no character")
-    return {"id": str(record.get("id", default_id)), **sides}
+    return {"id": identity, **sides}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch.utils.data._utils.worker as torch_worker
@@ -27,7 +27,7 @@ class StreamPairs:
         count: Endless: it begins anew whenever it ends.
         sample: The first records.
         make: Checks a record against the first one.
-        held: Records at the beginning of each pass that are not trained on.
+        held_records: The first records, which are not trained on, wherever a later pass has them.
         stateful: Whether it can tell and take up its position (``state_dict``, ``load_state_dict``).
     """
 
@@ -46,12 +46,13 @@ class StreamPairs:
             ConfigError: it yields nothing, or no more than what is held out.
             DataError: a record that is wrong.
         """
-        self.plugin, self.source, self.held = plugin, name, held_out
+        self.plugin, self.source = plugin, name
         self.folder = plugin.key
         self.stateful = bool(method_of(thing, "state_dict") and method_of(thing, "load_state_dict"))
         self.make = RecordMaker(plugin.key, name)
         first = self._first(thing, held_out + SAMPLE)
         self.held_records, self.sample = first[:held_out], first[held_out:]
+        self._held = frozenset(map(_texts, self.held_records))
         if not self.sample:
             state = (
                 f"has no more than {len(first)} records, and {held_out} are held out" if first else "is empty"
@@ -59,6 +60,10 @@ class StreamPairs:
             raise ConfigError(f"{self.folder}: {state}: {plugin.class_path} has to yield pairs")
         self.fingerprint = fingerprint(self.sample, None, own_attribute(thing, "fingerprint"))
         self.origin = self.fingerprint
+
+    def is_held(self, obj: Any) -> bool:
+        """Whether what the stream gives is held out: by its texts, as a pass may come in another order than the first."""
+        return bool(self._held) and isinstance(obj, Mapping) and _texts(obj) in self._held
 
     def _first(self, thing: Any, count: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -71,6 +76,10 @@ class StreamPairs:
                 break
             found.append(self.make(obj, number))
         return found
+
+
+def _texts(record: Mapping[str, Any]) -> tuple[str, str]:
+    return str(record.get("x")), str(record.get("y"))
 
 
 _END = object()
@@ -131,7 +140,7 @@ class Cursor:
                 continue
             index = self._index
             self._index += 1
-            if index >= self._stream.held:
+            if not self._stream.is_held(obj):
                 self._yielded = True
                 return index, obj
 

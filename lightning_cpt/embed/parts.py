@@ -32,6 +32,15 @@ class Part(NamedTuple):
     sample: np.ndarray
 
 
+def _read(path: Path) -> dict[str, Any] | None:
+    """The settings; None where they are damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 @dataclass(frozen=True)
 class Work:
     """The folder of an embedding that is not finished.
@@ -50,10 +59,12 @@ class Work:
         """
         path = self.folder / _SETTINGS
         if path.is_file():
-            then = json.loads(path.read_text(encoding="utf-8"))
+            then = _read(path)
             if then == settings:
                 return True
             if not overwrite:
+                if then is None:
+                    raise ConfigError(f"{path}: damaged; start anew with --overwrite")
                 check_same(then, settings, f"{self.folder}: holds an unfinished embedding")
         self.remove()
         try:

@@ -72,6 +72,8 @@ class Result:
             return None
         try:
             known: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))
+            if not isinstance(known, dict):
+                raise ValueError("no object")
         except ValueError as error:
             raise ConfigError(
                 f"{self.manifest}: damaged; delete it, or start anew with --overwrite"

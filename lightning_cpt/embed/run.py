@@ -110,10 +110,15 @@ def _check(settings: Settings) -> None:
 
 
 def _check_apart(inputs: list[str], vectors: Path) -> None:
-    """Refuse a result inside a folder of inputs: the same command would read it as texts the next time."""
+    """Refuse a result inside a folder of inputs: the same command would read it as texts the next time.
+
+    And one in the place of an input, which --overwrite would take away.
+    """
     place = vectors.expanduser().resolve().parent
     for name in inputs:
         folder = Path(name).expanduser()
+        if name != STDIN and vectors.exists() and folder.exists() and folder.samefile(vectors):
+            raise ConfigError(f"--out {vectors}: is the input {name} itself; name another place")
         if name != STDIN and folder.is_dir() and place.is_relative_to(folder.resolve()):
             raise ConfigError(
                 f"--out {vectors}: lies in the input {name}, and would be read with it; name another place"

@@ -62,4 +62,7 @@ def _cleaned(value: Any) -> Any:
 
 def _is_secret(key: Any, value: Any) -> bool:
     named = isinstance(key, str) and _SECRET.search(key) is not None and _TOKENS.search(key) is None
-    return named and isinstance(value, str) and bool(value)
+    if not named or value is None or isinstance(value, bool) or value in ("", [], {}):
+        return False
+    # A number is a password of digits, but `max_token: 128` is a number of tokens.
+    return not (isinstance(value, int | float) and key.lower().endswith("token"))

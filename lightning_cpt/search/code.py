@@ -123,7 +123,10 @@ def _names(root: Path, sources: Sequence[SourceFile]) -> dict[str, SourceFile]:
         raise ConfigError(f"{root}: a git revision cannot be indexed; check it out, and give its folder")
     base = root.resolve()
     base = base if base.is_dir() else base.parent
-    return {source.path.relative_to(base).as_posix(): source for source in sources}
+    names = (source.path.relative_to(base).as_posix() for source in sources)
+    # A name that is no UTF-8 (Python reads it as halves of surrogate pairs) is shown with \\xNN in its place.
+    shown = (os.fsencode(name).decode("utf-8", "backslashreplace") for name in names)
+    return dict(zip(shown, sources, strict=True))
 
 
 def _open(place: Path, encoder: Encoder, docs: bool) -> SearchIndex | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,11 @@ MANIFEST = "index.json"
 _ABANDONED = 24 * 3600  # seconds after which nobody writes a file any more
 _KEYS = ("kind", "count", "dim", "encoder", "encoder_name", "fingerprint", "recall")
 _PARTS = {"vectors": ".faiss", "items": ".jsonl", "offsets": ".npy", "files": ".json"}
+# What `generation`, the build's raw vectors and `write_atomic` call their files; nothing else in a folder is ours.
+_OURS = re.compile(
+    r"vectors-[0-9a-f]{8}\.(faiss|raw)|items-[0-9a-f]{8}\.jsonl|offsets-[0-9a-f]{8}\.npy|files-[0-9a-f]{8}\.json"
+    r"|\.(index\.json|files-[0-9a-f]{8}\.json)\.\d+\.tmp"
+)
 
 
 @contextmanager
@@ -49,7 +55,7 @@ def refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; name a folder for the index")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        left = [path for path in folder.iterdir() if path.name.partition("-")[0] not in _PARTS]
+        left = [path for path in folder.iterdir() if not _OURS.fullmatch(path.name)]
         if left:  # what a build that was stopped left behind is ours
             raise ConfigError(f"{folder}: holds {left[0].name}, which is no index; name another folder")
 
@@ -66,8 +72,8 @@ def _sweep(folder: Path, ours: set[str]) -> None:
     """Remove those of ``ours`` that are not the index, and what builds that were killed left behind."""
     kept = _named(folder)
     for path in folder.iterdir() if folder.is_dir() else ():
-        part, dash, _ = path.name.partition("-")
-        if part in _PARTS and dash and path.name not in kept and (path.name in ours or _is_old(path)):
+        mine = _OURS.fullmatch(path.name) and path.is_file()
+        if mine and path.name not in kept and (path.name in ours or _is_old(path)):
             path.unlink(missing_ok=True)
 
 

@@ -46,6 +46,7 @@ class EmbeddingEndpoint(LitSpec):
         self.folder, self.limits = folder, limits
         self.most_waiting, self.seconds = most_waiting, seconds
         self._waiting = self._held = 0
+        self._unwanted: set[asyncio.Future[np.ndarray]] = set()  # in the queue, of clients that went away
 
     def pre_setup(self, lit_api: Any) -> None:
         self.add_endpoint(self.api_path, self.embeddings, ["POST"])
@@ -55,7 +56,7 @@ class EmbeddingEndpoint(LitSpec):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        for name in ("counts", "card", "_endpoints", "response_buffer", "request_queue"):
+        for name in ("counts", "card", "_endpoints", "response_buffer", "request_queue", "_unwanted"):
             state.pop(name, None)  # the model's process needs none of them
         return state
 
@@ -128,7 +129,7 @@ class EmbeddingEndpoint(LitSpec):
             "created": 0,
             "owned_by": "lightning-cpt",
             "fingerprint": card.fingerprint,
-            "dimensions": sorted({*self.limits.dimensions, card.dim}),
+            "dimensions": sorted({*(one for one in self.limits.dimensions if one < card.dim), card.dim}),
             "max_tokens": {side: form.room for side, form in card.forms.items()},
         }
 
@@ -181,15 +182,36 @@ class EmbeddingEndpoint(LitSpec):
 
     async def _part(self, part: Part, gate: asyncio.Semaphore) -> np.ndarray:
         async with gate:
-            uid, event = str(uuid.uuid4()), asyncio.Event()
-            buffer: dict[str, ResponseBufferItem] = self.response_buffer
-            buffer[uid] = ResponseBufferItem(event=event)
+            work = asyncio.ensure_future(self._ask(part))
             try:
-                self.request_queue.put((self.response_queue_id, uid, time.monotonic(), part.pack()))
-                await event.wait()
-                answer, status = buffer[uid].response
-            finally:
-                buffer.pop(uid, None)  # LitServe drops the answer to what nobody waits for
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                if not work.done():  # the model will encode it all the same: it still waits
+                    self._keep_counting(work, len(part.rows))
+                raise
+
+    def _keep_counting(self, work: asyncio.Future[np.ndarray], texts: int) -> None:
+        def answered(done: asyncio.Future[np.ndarray]) -> None:
+            self._unwanted.discard(done)
+            self._waiting -= texts
+            self.counts.waiting.set(self._waiting)
+            if not done.cancelled():
+                done.exception()  # nobody else looks at it
+
+        self._waiting += texts
+        self._unwanted.add(work)
+        work.add_done_callback(answered)
+
+    async def _ask(self, part: Part) -> np.ndarray:
+        uid, event = str(uuid.uuid4()), asyncio.Event()
+        buffer: dict[str, ResponseBufferItem] = self.response_buffer
+        buffer[uid] = ResponseBufferItem(event=event)
+        try:
+            self.request_queue.put((self.response_queue_id, uid, time.monotonic(), part.pack()))
+            await event.wait()
+            answer, status = buffer[uid].response
+        finally:
+            buffer.pop(uid, None)
         if status == LitAPIStatus.ERROR:
             raise server_error(f"the model failed ({answer}); the server's log says more")
         data, shape, waited, _, (_, texts, _) = answer

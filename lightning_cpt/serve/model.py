@@ -108,7 +108,8 @@ class _SentenceTransformer:
     def __init__(self, encoder: SentenceTransformerEncoder, device: str) -> None:
         self.model = encoder.model.to(device)
         firsts = {side: _first(self.model, side) for side in _OURS}
-        self.sided = len({id(first) for first in firsts.values()}) > 1
+        # A Router anywhere, first or behind the pooling, sends a whole batch one way.
+        self.sided = any(hasattr(module, "sub_modules") for module in self.model)
         tokenizers: list[str] = []
         forms = {side: self._form(side, first, tokenizers, encoder.name) for side, first in firsts.items()}
         most = _CPU_TOKENS if self.model.device.type == "cpu" else _GPU_TOKENS

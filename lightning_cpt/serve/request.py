@@ -162,7 +162,8 @@ def _flag(fields: dict[str, Any], name: str) -> bool:
 def _dimensions(value: Any, dim: int, allowed: tuple[int, ...]) -> int:
     if value is None or value == dim:
         return dim
-    if type(value) is int and value in allowed:
+    narrower = [width for width in allowed if width < dim]
+    if type(value) is int and value in narrower:
         return value
-    known = ", ".join(map(str, sorted({*allowed, dim})))
+    known = ", ".join(map(str, sorted({*narrower, dim})))
     raise _bad("dimensions", f"must be {known}: this model was trained for no other")

@@ -99,7 +99,7 @@ def test_a_card_of_any_folder_and_the_same_twice(tmp_path: Path, prep: Callable[
     assert "| one | 1 |" in text
     assert "````\n```\nfenced\n````" in text
     assert "[... 1,000 characters]" in text
-    assert "Texts that two splits share: 0 x, 1 y." in text
+    assert "Texts that two splits share: 0 x, 1 y, 1 of either side." in text
     prep("card", tmp_path / "in")
     assert (tmp_path / "in" / "card.md").read_text(encoding="utf-8") == text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from data_prep.code import grammar, mine
 from data_prep.code.languages import choose
-from data_prep.code.sources import find_sources
+from data_prep.code.miner import mine_file
+from data_prep.code.sources import SourceFile, find_sources
 from data_prep.errors import DataError
 from data_prep.filters import CodeRules
 from data_prep.report import Report
@@ -183,3 +185,26 @@ def test_two_processes_give_the_same(tree: Callable[..., Path]) -> None:
     assert one == two
     assert len(one) == 150
     assert reports[0].table() == reports[1].table()
+
+
+def test_a_folder_of_sources_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pkg/shut").mkdir(parents=True)
+    (tmp_path / "pkg/a.py").write_text("x = 1\n")
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"shut: cannot be read \(Permission denied\)"):
+        find_sources([tmp_path / "pkg"])
+
+
+@pytest.mark.parametrize(
+    "raw", [b"# coding: utf-7\nx='+2AA-'\n", b"# coding: undefined\nx=1\n", b"# coding: punycode\nx=1\n"]
+)
+def test_a_source_in_an_odd_codec_is_lost_alone(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "a.py").write_bytes(raw)
+    assert mine_file(SourceFile("a.py", "a", tmp_path / "a.py"), CodeRules()).lost == "file not decodable"

@@ -21,6 +21,7 @@ from data_prep.dedup import (
     near_duplicates,
 )
 from data_prep.errors import DataError
+from data_prep.mined import settled
 from data_prep.pairs import Pair
 from data_prep.pool import Pool, write_part
 from data_prep.report import Report
@@ -209,3 +210,13 @@ def test_only_training_pairs_are_dropped(tmp_path: Path) -> None:
     assert alive(pool) == {"train": ["far"], "validation": ["v"], "test": ["t"]}
     assert report.dropped["near-duplicate of a held-out y"] == 1
     assert np.sum(near_duplicates([y], [y])) == 1
+
+
+def test_no_text_is_in_two_splits_on_either_side(tmp_path: Path) -> None:
+    rows = [("t", "train", "shared", "b"), ("h", "test", "c", "shared"), ("k", "train", "d", "e")]
+    pairs = [Pair(name, x, y, meta={"document": document}) for name, document, x, y in rows]
+    report = Report()
+    split = Splitter(holdout=["test"], validation_fraction=0)
+    pool = settled(pairs, tmp_path, report, split=split)
+    assert pool.alive.tolist() == [False, True, True]
+    assert report.dropped["text of a held-out pair's other side"] == 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data_prep.errors import CorruptChunk, DataError
 from data_prep.pairs import Pair
+from data_prep.report import Report
+from data_prep.tables import read_pairs
 
 
 def test_round_trip() -> None:
@@ -52,3 +56,17 @@ def test_corrupt_chunk_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(CorruptChunk("a.tar", 3, "a.tar: chunk 3: bad")))
     assert (error.shard, error.chunk, str(error)) == ("a.tar", 3, "a.tar: chunk 3: bad")
     assert isinstance(error, ValueError)
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("document", [0, False, 0.0])
+def test_a_document_called_0_is_one_document(tmp_path: Path, document: Any) -> None:
+    path = write_rows(
+        tmp_path / "p.jsonl", [{"x": f"q{i}", "y": f"a{i}", "document": document} for i in range(9)]
+    )
+    assert {pair.document for pair in read_pairs([path], Report())} == {str(document)}
+    assert Pair.from_dict({"id": "a", "x": "q", "y": "a", "document": 0}, "here").document == "0"

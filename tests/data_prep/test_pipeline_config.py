@@ -98,3 +98,9 @@ def test_inputs_are_dealt_in_order_and_evenly() -> None:
     assert _deal([1, 2], [0, 0], 2) == [[1], [2]]
     assert _deal([1, 2, 3], [90, 1, 1], 3) == [[1], [2], [3]]
     assert _deal([1, 2, 3], [1, 1, 90], 3) == [[1], [2], [3]]
+
+
+def test_a_tag_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("out: a\ntext: !!map [b]")
+    with pytest.raises(DataError, match=r"p\.yaml: not YAML"):
+        read_pipe(tmp_path / "p.yaml")

@@ -279,3 +279,16 @@ def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modul
     with pytest.raises(DataError) as caught:
         read_pages(tmp_path, http(html().encode()))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "\x1e56", "9" * 5000])
+def test_a_length_that_is_no_number(tmp_path: Path, length: str) -> None:
+    records = [
+        f"WARC/1.0\r\nWARC-Type: conversion\r\nContent-Length: {n}\r\n\r\nhello world!\r\n\r\n"
+        for n in ("12", length, "12")
+    ]
+    path = tmp_path / "a.wet"
+    path.write_bytes("".join(records).encode())
+    report = Report()
+    assert len(read(path, report)) == 2
+    assert report.dropped["damaged WARC record"] == 1

@@ -8,6 +8,7 @@ import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -191,3 +192,9 @@ def test_a_manifest_whose_hash_is_a_path_is_refused(shards: Path) -> None:
     path.write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="damaged or edited"):
         PairShards.open(shards)
+
+
+@pytest.mark.parametrize("value", ["\ud83d", 2**70, [object]])
+def test_meta_that_cannot_be_stored(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(DataError, match="record a: 'url' cannot be stored"):
+        write_shards(tmp_path, [Pair("a", "x", "y", meta={"url": value})], source="u")

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from data_prep.errors import CorruptChunk, DataError
-from data_prep.shards import PairShards, open_splits, rebuild_index, verify_shards
+from data_prep.pairs import Pair
+from data_prep.shards import PairShards, open_splits, rebuild_index, verify_shards, write_shards
 from data_prep.shards.index import load_index, load_manifest
 
 
@@ -189,3 +190,12 @@ def test_an_index_that_lies(shards: Path) -> None:
     assert verify_shards(shards) == [
         f"{shards}/unit-00000.tar: chunk {chunk}: its records are not those of the index" for chunk in (0, 1)
     ]
+
+
+def test_a_shard_missing_in_the_middle_is_noticed_without_a_manifest(tmp_path: Path) -> None:
+    pairs = [Pair(str(i), f"x {i}", str(random.Random(i).random())) for i in range(1600)]
+    write_shards(tmp_path, pairs, source="u", shard_bytes=1)
+    for name in ("manifest.json", "u-00001.tar", "u-00001.idx"):
+        (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=r"u-00001\.tar: missing, but u-00002\.tar is there"):
+        rebuild_index(tmp_path)

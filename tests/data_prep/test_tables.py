@@ -131,3 +131,14 @@ def test_missing_files_and_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DataError, match=r"pip install 'lightning-cpt\[prep\]'"):
         read(path)
+
+
+def test_tables_that_would_lose_or_cannot_say_a_text(tmp_path: Path) -> None:
+    offsets = pa.array([0, 2], pa.int32()).buffers()[1]
+    bad = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(b"\xff\xfe")])
+    pq.write_table(pa.table({"x": ["a"], "y": ["b"], "z": bad}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: holds text that is not UTF-8"):
+        list(read_pairs([tmp_path / "a.parquet"], Report()))
+    (tmp_path / "a.csv").write_text("x,y,x\none,two,three\n")
+    with pytest.raises(DataError, match=r"a\.csv: column 'x' is there twice"):
+        list(read_pairs([tmp_path / "a.csv"], Report()))

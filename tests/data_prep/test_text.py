@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from data_prep.documents import Document
 from data_prep.errors import DataError
+from data_prep.readers import Document
 from data_prep.report import Report
 from data_prep.text import TextRules, cut_pieces, mine_text, paragraphs, sentences
 
@@ -340,3 +340,8 @@ def test_comments_of_markdown_and_one_that_never_ends() -> None:
     assert prose("One <!-- not\nthis --> two <!-- <!-- --> three.", ".md") == ["One two three."]
     assert prose("One <!-- two.", ".md") == ["One <!-- two."]
     assert len(prose("<!-- " * 200_000, ".md")) == 1  # at once
+
+
+def test_a_heading_of_nothing_but_an_odd_space() -> None:
+    for space in ("\u00a0", "\u3000", "\f"):
+        assert not list(mine_text([Document("a", ".md", f"#{space}\n\ntext.\n")], TextRules(), Report()))

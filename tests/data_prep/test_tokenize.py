@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from data_prep.shards import (
     rebuild_index,
     verify_shards,
     write_shards,
+    write_splits,
 )
 from data_prep.shards.tokens import TokenChunk, TokenHead
 from data_prep.shards.write import Tokens, write_chunks
@@ -283,3 +285,19 @@ def test_ids_behind_an_address(
     far = PairShards.open(f"{serve(tmp_path).url}/ids")
     assert far.tokenizer() == PairShards.open(folder).tokenizer()
     assert [one["x"].tolist() for one in far] == [one["x"].tolist() for one in PairShards.open(folder)]
+
+
+def test_ids_of_a_former_corpus_do_not_stay_beside_new_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = [Pair(str(i), f"x {i}", f"y {i}") for i in range(9)]
+    write_splits(tmp_path / "a", {"train": some[:6], "validation": some[6:]}, source="a")
+    write_splits(tmp_path / "b", {"train": some[6:]}, source="b")
+    serialised = train_tokenizer(["x y"], vocab_size=261, identifiers=False).to_str()
+    for name in "ab":
+        folder, out = str(tmp_path / name), tmp_path / "out"
+        args = Namespace(
+            folder=folder, out=out, tokenizer="t", max_tokens=None, overwrite=True, prep_command="tokenize"
+        )
+        tokenize(args, serialised)
+    assert not (tmp_path / "out/validation").exists()

@@ -199,3 +199,13 @@ def test_a_text_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_bytes(b"1\ta\n2\t\xff\n")
     with pytest.raises(DataError, match=r"t\.tsv: id 2: not UTF-8 text"):
         Lookup(tmp_path / "t.tsv")["2"]
+
+
+def test_a_query_of_two_ids_is_one_document(tmp_path: Path) -> None:
+    (tmp_path / "q.tsv").write_text("1\tsame  query\n2\tsame query\n")
+    (tmp_path / "c.tsv").write_text("".join(f"{i}\tpassage {i}\n" for i in range(6)))
+    (tmp_path / "t.tsv").write_text("1\t0\t1\n1\t0\t3\n2\t3\t4\n")
+    texts = Texts(Lookup(tmp_path / "q.tsv"), Lookup(tmp_path / "c.tsv"))
+    pairs = read_triples([tmp_path / "t.tsv"], Report(), texts=texts)
+    assert {pair.document for pair in pairs} == {"same query"}
+    assert "passage 3" not in pairs[0].negatives  # the right answer of the same query

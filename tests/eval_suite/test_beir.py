@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from eval_suite.errors import EvalError
 from eval_suite.registry import find_task, groups
 from eval_suite.run import run_task
 from eval_suite.task import Options
-from eval_suite.tasks.beir import TASKS, read_beir
+from eval_suite.tasks.beir import TASKS, find_folder, read_beir
+from eval_suite.untrained import RandomProjection
 
 DOCUMENTS = [
     {"_id": "1", "title": "Wings", "text": "lift of a wing"},
@@ -145,7 +146,7 @@ def test_the_papers_sets_by_name(tmp_path: Path) -> None:
 def test_runs_and_judgements_for_trec_eval(folder: Path, tmp_path: Path) -> None:
     pytrec_eval = pytest.importorskip("pytrec_eval")
     result = run_task(BM25Encoder(), "beir:toy", folder.parent, trec=tmp_path / "trec")  # type: ignore[arg-type]
-    stem = f"beir-toy.{BM25Encoder.fingerprint[:12]}"
+    stem = result.path(Path()).stem
     with (tmp_path / f"trec/{stem}.run").open() as run, (tmp_path / f"trec/{stem}.qrels").open() as qrels:
         judged, ranked = pytrec_eval.parse_qrel(qrels), pytrec_eval.parse_run(run)
     assert judged == {"b": {"2": 2}, "a": {"1": 1}}
@@ -172,3 +173,25 @@ def test_on_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.Captur
     assert len(list((tmp_path / "trec").iterdir())) == 2
     assert args.func(args) == 0
     assert "already done" in capsys.readouterr().err
+
+
+def test_a_folder_of_another_user_is_passed_over(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (closed := folder.parent / "lost+found").mkdir()
+    children = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return children(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert find_folder(folder.parent, "toy") == folder
+
+
+def test_runs_of_two_protocols_are_two_files(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    for index in ("exact", "HNSW4"):
+        run_task(RandomProjection(8), "beir:toy", folder.parent, trec=tmp_path / "trec", index=index)
+    assert len(list((tmp_path / "trec").glob("*.run"))) == 2

@@ -11,8 +11,10 @@ import pytest
 
 from eval_suite import cli
 from eval_suite.compare import compare, pick, table
+from eval_suite.compare_cli import compare_command
 from eval_suite.errors import EvalError
 from eval_suite.paired import BOOTSTRAP, MCNEMAR, RANDOMISATION, sample_of
+from eval_suite.results import Result
 from eval_suite.significance import mcnemar
 
 
@@ -142,3 +144,33 @@ def test_an_encoder_can_be_named_by_its_fingerprint(make_result) -> None:
     assert (a, b) == ("last (xxxxxxxx)", "last (yyyyyyyy)")
     with pytest.raises(EvalError, match="could be"):
         pick([results], ["last", "zzzz"])
+
+
+def _own(encoder: str, outcomes: list[float], data: str) -> Result:
+    score = 100 * sum(outcomes) / len(outcomes)
+    return Result(
+        task="Own", family="probe", score=score, metric="accuracy", scores={"accuracy": score}, interval=[0.0, 100.0],
+        protocol="own/p", encoder=encoder, fingerprint=encoder * 4, side="x", dtype="float32", dim=4, seed=1,
+        examples={"test": len(outcomes)}, data_sha256=data, settings={}, per_example={"accuracy": outcomes},
+    )  # fmt: skip
+
+
+def test_two_editions_of_the_data_are_two_tasks(tmp_path: Path) -> None:
+    a = [_own("A", [1.0] * 20, "old"), _own("A", [0.0] * 10 + [1.0] * 10, "new")]
+    b = [_own("B", [0.0] * 20, "old"), _own("B", [1.0] * 20, "new")]
+    outcomes = {row.task: row.outcome for row in compare(("A", a), ("B", b)).tasks}
+    assert outcomes == {"Own (own/p, data old)": "win", "Own (own/p, data new)": "loss"}
+
+
+def test_two_results_of_one_encoder_in_two_folders_are_refused(tmp_path: Path) -> None:
+    for folder, rows in (
+        ("1", [_own("A", [1.0] * 20, "d"), _own("B", [0.0] * 20, "d")]),
+        ("2", [_own("A", [0.0] * 20, "d")]),
+    ):
+        for row in rows:
+            row.write(tmp_path / folder)
+    asked = argparse.Namespace(
+        folders=[tmp_path / "1", tmp_path / "2"], encoders=["A", "B"], level=0.95, json=False
+    )
+    with pytest.raises(EvalError, match="two results of A on Own"):
+        compare_command(asked)

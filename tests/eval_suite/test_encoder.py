@@ -152,6 +152,9 @@ class FakeModel(list):
     def state_dict(self):
         return self.weights
 
+    def modules(self):
+        return iter(())
+
     def parameters(self):
         return self.weights.values()
 

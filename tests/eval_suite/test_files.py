@@ -10,6 +10,8 @@ import pytest
 
 from eval_suite.errors import EvalError
 from eval_suite.files import content_sha256, json_lines, lines, one_of
+from eval_suite.tasks.files import downstream
+from eval_suite.tasks.own import _rows
 
 
 def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
@@ -60,3 +62,20 @@ def test_other_faults_are_one_line(tmp_path: Path) -> None:
         list(lines(tmp_path / "no.txt"))
     with pytest.raises(EvalError, match=r"no.txt: is not there"):
         one_of(tmp_path, "no.txt")
+
+
+def test_a_linked_folder_of_tasks(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "downstream").symlink_to(tmp_path / "real")
+    assert downstream(tmp_path / "data") == tmp_path / "data" / "downstream"
+
+
+def test_half_a_surrogate_pair_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": "\\ud83d\\ude00", "label": "a"}\n')
+    assert len(_rows(path, ("text",))) == len(list(json_lines(path, ("text",)))) == 1
+    path.write_text('{"text": "hi \\uD83D", "label": "a"}\n')
+    for read in (lambda: _rows(path, ("text", "label")), lambda: list(json_lines(path, ("text",)))):
+        with pytest.raises(EvalError, match="line 1 holds half of a surrogate pair"):
+            read()

@@ -11,7 +11,7 @@ import pytest
 from eval_suite.bm25 import BM25Encoder
 from eval_suite.errors import EvalError
 from eval_suite.run import run_task
-from eval_suite.tasks.large_search import TASKS
+from eval_suite.tasks.large_search import TASKS, _cells, _read_questions
 
 PASSAGES = [
     ("1", 'the "old" tower of Paris', "Eiffel Tower"),
@@ -99,7 +99,16 @@ def test_ms_marco_in_both_forms(tmp_path: Path) -> None:
 
 def test_its_run_can_be_written(tmp_path: Path) -> None:
     write_dpr(tmp_path)
-    run_task(BM25Encoder(), "NQ", tmp_path, trec=tmp_path / "trec")  # type: ignore[arg-type]
-    run, qrels = (tmp_path / f"trec/NQ.{BM25Encoder.fingerprint[:12]}.{end}" for end in ("run", "qrels"))
+    done = run_task(BM25Encoder(), "NQ", tmp_path, trec=tmp_path / "trec")  # type: ignore[arg-type]
+    run, qrels = (tmp_path / f"trec/{done.path(Path()).stem}.{end}" for end in ("run", "qrels"))
     assert run.read_text().startswith("0 Q0 ")
     assert qrels.read_text() == ""
+
+
+def test_a_bare_carriage_return_is_one_line(tmp_path: Path) -> None:
+    (path := tmp_path / "q.csv").write_bytes(b"ok\t['a']\nwho is\rthere?\t['a']\n")
+    with pytest.raises(EvalError, match="after row 1"):
+        _read_questions(path)
+    path.write_bytes(b"1\ta\rb\tc\n")
+    with pytest.raises(EvalError, match="after row 0"):
+        list(_cells(path))

@@ -83,7 +83,7 @@ def test_another_checkpoint_never_gets_the_firsts_score(hash_encoder, tmp_path: 
 def test_nan_becomes_null(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"a": [NaN, 1.5, {"b": Infinity}]}')
-    make_strict(tmp_path)
+    make_strict(path)
     assert json.loads(path.read_text()) == {"a": [None, 1.5, {"b": None}]}
 
 

@@ -374,3 +374,15 @@ def test_a_compiled_backbone_gives_the_same_values_and_gradients(tokenizer_folde
         assert not any("_orig_mod" in key for key in encoder.state_dict())
     for compiled, plain in zip(found[1], found[0], strict=True):
         assert float((compiled - plain).norm() / plain.norm()) < 1e-5
+
+
+def test_the_fingerprint_knows_the_shape(tokenizer_folder: str) -> None:
+    one = build("llama", tokenizer_folder)
+    other = build(
+        "llama", tokenizer_folder, config={"rope_parameters": {"rope_theta": 5.0, "rope_type": "default"}}
+    )
+    other.load_state_dict(one.state_dict())
+    assert not np.array_equal(
+        one.encode(TEXTS, "y", progress=False), other.encode(TEXTS, "y", progress=False)
+    )
+    assert one.fingerprint != other.fingerprint

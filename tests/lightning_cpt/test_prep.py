@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data_prep.history import read_history
-from data_prep.shards import open_splits
+from data_prep.pairs import Pair
+from data_prep.shards import open_splits, write_shards
 from lightning_cpt.cli import main
 
 SENTENCE = "the plot is thin , but the two leads do n't let it show for a single minute of the film ."
@@ -80,3 +83,30 @@ def test_overwriting_leaves_no_split_of_a_former_corpus(tmp_path: Path) -> None:
     found = open_splits(tmp_path / "out")
     assert {record["id"][0] for shards in found.values() for record in shards} == {"b"}
     assert list(found) == ["train"]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_names_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"x": f"q{i}", "y": f"a{i}"} for i in range(40)]
+    path = write_rows(tmp_path / "p.jsonl", [*rows, {"x": "q", "y": "a", "\ud800": 1}])
+    out = tmp_path / os.fsdecode(b"o\xff")
+    assert main(["prep", "pairs", str(path), "--out", str(out)]) == 0
+    assert all((out / name).exists() for name in ("history.json", "card.md"))
+    assert main(["prep", "card", str(out)]) == 0  # the account can be read again
+
+
+def test_paths_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_shards(tmp_path / "d", [Pair("a", "x", "y")], source="u")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "tars/x.tar").mkdir(parents=True)
+    for words in (
+        ["tokenizer", tmp_path / "d", "--vocab-size", 261, "--out", tmp_path / "file"],
+        ["stats", tmp_path / ("a" * 300)],
+        ["stats", tmp_path / "tars"],
+    ):
+        assert main(["prep", *map(str, words)]) == 2
+        assert capsys.readouterr().err.strip().splitlines()[-1].startswith("cpt: error: ")

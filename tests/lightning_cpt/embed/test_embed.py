@@ -22,7 +22,7 @@ from lightning_cpt.embed.numbers import restore
 from lightning_cpt.embed.parts import Work
 from lightning_cpt.embed.predict import PartEmbedder
 from lightning_cpt.embed.result import Result
-from lightning_cpt.embed.run import Settings, embed
+from lightning_cpt.embed.run import Settings, _check_apart, embed
 from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.errors import ConfigError, TrainingError
 
@@ -323,3 +323,21 @@ def test_vectors_that_are_no_numbers_are_never_stored(
     )
     with pytest.raises(TrainingError, match="not finite"):
         embed(settings(corpus, checkpoint, tmp_path / "v.npy", dtype="int8"))
+
+
+def test_the_input_is_no_place_for_the_vectors(tmp_path: Path) -> None:
+    (texts := tmp_path / "t.parquet").write_text("x")
+    with pytest.raises(ConfigError, match="is the input"):
+        _check_apart([str(texts)], texts)
+    _check_apart([str(texts)], tmp_path / "v.parquet")
+    _check_apart(["-", "s3://b/x"], texts)
+
+
+@pytest.mark.parametrize("left", ["", "[]", "{"])
+def test_damaged_files_of_a_stopped_embedding_are_one_line(tmp_path: Path, left: str) -> None:
+    (work := tmp_path / ".v.work").mkdir()
+    (work / "settings.json").write_text(left)
+    with pytest.raises(ConfigError, match="damaged; start anew with --overwrite"):
+        Work(work).claim({"a": 1}, overwrite=False)
+    assert Work(work).claim({"a": 1}, overwrite=True) is False
+    assert Work(work).claim({"a": 1}, overwrite=False) is True

@@ -76,3 +76,12 @@ def test_overwrite_replaces_no_folder_but_an_export(tmp_path: Path) -> None:
         pytest.fail("nothing is to be written")
     assert (run / "last.ckpt").read_text() == "weeks of work"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_secrets_that_are_no_strings() -> None:
+    lines = ["password: 48151623", "api_key: [abc, def]", "max_token: 128", "token: abc", "secret: null", ""]
+    text = without_secrets("\n".join(lines))
+    assert "4815" not in text
+    assert "abc" not in text
+    assert "max_token: 128" in text
+    assert text.count(HIDDEN) == 3

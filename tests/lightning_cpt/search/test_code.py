@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from data_prep.code.languages import LANGUAGES
+from eval_suite.untrained import RandomProjection
 from lightning_cpt.cli import main
 from lightning_cpt.errors import ConfigError
 
@@ -180,3 +181,13 @@ def test_an_index_of_texts_is_not_replaced_by_code(tree: Path, tmp_path: Path, b
     with pytest.raises(ConfigError, match="is an index of texts"):
         index_code(tree, bag, folder=tmp_path / "texts")
     assert len(SearchIndex.open(tmp_path / "texts", bag)) == 1
+
+
+def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    (tree := tmp_path / "tree").mkdir()
+    source = b'def add(a, b):\n    """Adds two numbers."""\n    return a + b\n'
+    Path(os.fsdecode(os.fsencode(tree) + b"/caf\xe9.py")).write_bytes(source)
+    for _ in range(2):
+        found = index_code(tree, RandomProjection(8), folder=tmp_path / "index")
+        assert found.query("adds numbers")[0].item.meta["path"] == "caf\\xe9.py"
+    assert found.refreshed.encoded == 0

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from queue import Queue
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ pytest.importorskip("litserve")
 from litserve.utils import LitAPIStatus
 
 from lightning_cpt.serve.endpoint import _BODIES, EmbeddingEndpoint
+from lightning_cpt.serve.errors import ApiError
 from lightning_cpt.serve.request import Limits
 from lightning_cpt.serve.rounds import Part
 from lightning_cpt.serve.worker import RoundsLoop
@@ -90,3 +92,32 @@ def test_what_the_model_says_of_a_fault_stays_in_the_log(
     ((_, _, uid, answer, status, _),) = sent
     assert (uid, answer, status) == ("uid", "RuntimeError", LitAPIStatus.ERROR)
     assert "/home/me/secret" in caplog.text
+
+
+def test_texts_of_clients_that_went_away_still_count(tmp_path: Path) -> None:
+    async def clients() -> None:
+        endpoint = EmbeddingEndpoint(tmp_path, Limits(), 8, 600.0)
+        endpoint.response_buffer, endpoint.request_queue, endpoint.response_queue_id = {}, Queue(), 0
+        refused = 0
+        for _ in range(20):
+            task = asyncio.ensure_future(endpoint._encode("query", [[1, 2, 3]] * 4))
+            await asyncio.sleep(0.001)
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                pass
+            except ApiError as error:
+                refused += error.status == 429
+        await asyncio.sleep(0.01)
+        assert (endpoint._waiting, endpoint.request_queue.qsize(), refused) == (8, 2, 18)
+        while not endpoint.request_queue.empty():
+            _, uid, *_ = endpoint.request_queue.get()
+            item = endpoint.response_buffer[uid]
+            answer = (np.zeros((4, 2), np.float32).tobytes(), (4, 2), 0.0, 0.0, (1, 4, 12))
+            item.response = (answer, LitAPIStatus.OK)
+            item.event.set()
+        await asyncio.sleep(0.01)
+        assert (endpoint._waiting, endpoint.response_buffer, endpoint._unwanted) == (0, {}, set())
+
+    asyncio.run(clients())

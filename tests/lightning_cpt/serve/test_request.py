@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lightning_cpt.serve.errors import ApiError
-from lightning_cpt.serve.request import Limits, parse
+from lightning_cpt.serve.request import Limits, _dimensions, parse
 
 LIMITS = Limits(items=3, tokens=100, dimensions=(4, 8))
 
@@ -91,3 +91,9 @@ def test_a_body_that_is_no_request(body: bytes) -> None:
     with pytest.raises(ApiError) as caught:
         parse(body, ["m"], 16, LIMITS)
     assert caught.value.status == 400
+
+
+def test_dimensions_above_the_models_own_are_none() -> None:
+    assert _dimensions(64, 384, (64, 1024)) == 64
+    with pytest.raises(ApiError, match="must be 64, 384"):
+        _dimensions(1024, 384, (64, 1024))
