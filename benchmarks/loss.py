@@ -68,6 +68,8 @@ def measure(record: Record, size: int, repetitions: int, device: str, threads: i
         if "plain" in names and not record.runs(f"difference {size}"):
             found = {name: Lone(name, size, device, threads).gradients() for name in ("ours", "plain")}
             record.add(f"difference {size}", difference(found["ours"], found["plain"]))
+            if device == "cuda":
+                torch.cuda.empty_cache()  # the next size's methods need the room
 
 
 def _log(name: str, done: Mapping[str, float]) -> None:

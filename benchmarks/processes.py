@@ -19,6 +19,7 @@ _MALLOC = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(_BLOCK),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 42),
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # to ask for a GPU at an import does not begin CUDA before the fork
 }
 
 

@@ -75,7 +75,7 @@ class Side:
         self.model: Any = self.build().to(self.device).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
         self.batch: Any = None
-        self.peak: int | None = None  # bytes that a step takes on the host
+        self.peak: int | None = None  # bytes that a step takes
 
     def build(self) -> Any:
         raise NotImplementedError
@@ -119,15 +119,17 @@ class Side:
         return {"seconds": seconds, "loss": loss, "peak_mib": self.peak / 2**20}
 
     def _step_on_cuda(self) -> dict[str, float]:
+        if self.peak is None:  # a first whole step loads kernels
+            self._step(self.batch)
+        else:  # blocks at hand, as in a process that has just made such a step
+            torch.empty(self.peak, dtype=torch.uint8, device=self.device)
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         seconds, loss = self._timed()
-        return {
-            "seconds": seconds,
-            "loss": loss,
-            "peak_mib": (torch.cuda.max_memory_allocated() - before) / 2**20,
-        }
+        self.peak = torch.cuda.max_memory_allocated() - before
+        torch.cuda.empty_cache()  # the other sides' processes need the room
+        return {"seconds": seconds, "loss": loss, "peak_mib": self.peak / 2**20}
 
     def _timed(self) -> tuple[float, float]:
         began = time.perf_counter()
@@ -142,9 +144,9 @@ class Side:
         self.optimizer.zero_grad()
         return loss
 
-    def gradient(self, path: str, pairs: int) -> dict[str, Any]:
-        """Write the gradient of the first pairs at the present weights, in float32, to a file."""
-        half, self.half = self.half, False
+    def gradient(self, path: str, pairs: int, *, mixed: bool = False) -> dict[str, Any]:
+        """Write the gradient of the first pairs at the present weights to a file; in float32, or as it is timed."""
+        half, self.half = self.half, mixed
         self.optimizer.zero_grad()
         loss = self.backward(self._few(pairs))
         grads = [p.grad for _, p in sorted(self.backbone().named_parameters())]

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_cpt.errors import ConfigError
-from lightning_cpt.ragged import Ragged
+from lightning_cpt.ragged import Ragged, moved
 
 NAME = "cpt_padding_free"
+_CHECKED = f"{NAME}_checked"
 _HALF = (torch.bfloat16, torch.float16)
 _TOLERANCE = 1e-4  # float32, relative
 _KERNEL_TOLERANCE = 1e-2  # bfloat16, relative
@@ -48,11 +49,11 @@ def packed_inputs(batch: Ragged, *, causal: bool, first_position: int = 0) -> di
     lengths = batch.lengths
     starts = lengths.cumsum(0) - lengths  # (n,)
     places = torch.arange(batch.ids.numel()) - starts.repeat_interleave(lengths) + first_position  # (total,)
-    ends = F.pad(lengths.cumsum(0), (1, 0)).to(torch.int32).to(batch.device, non_blocking=True)  # (n + 1,)
+    ends = moved(F.pad(lengths.cumsum(0), (1, 0)).to(torch.int32), batch.device)  # (n + 1,)
     longest = int(lengths.max())
     return {
         "input_ids": batch.ids[None],  # (1, total)
-        "position_ids": places.to(batch.device, non_blocking=True)[None],
+        "position_ids": moved(places, batch.device)[None],
         "cu_seq_lens_q": ends,
         "cu_seq_lens_k": ends,
         "max_length_q": longest,
@@ -75,11 +76,13 @@ def padding_free(model: nn.Module, shapes: list[tuple[int, int, int]] | None = N
         shapes.append((query.shape[1], key.shape[1], query.shape[3]))
         return attend(module, query, key, *args, **kwargs)
 
-    AttentionInterface.register(NAME, attend if shapes is None else watched)
-    AttentionMaskInterface.register(NAME, _no_mask)
+    name = NAME if shapes is None else _CHECKED
+    AttentionInterface.register(name, attend if shapes is None else watched)
+    if shapes is not None:  # without it transformers makes no mask, and does not look for packed sequences
+        AttentionMaskInterface.register(name, _no_mask)
     config: Any = model.config
     before = config._attn_implementation
-    config._attn_implementation = NAME
+    config._attn_implementation = name
     try:
         yield
     finally:
@@ -229,14 +232,17 @@ def check_padding_free(model: nn.Module, *, causal: bool, first_position: int, l
     training, shapes = model.training, list[tuple[int, int, int]]()
     inputs = packed_inputs(batch, causal=causal, first_position=first_position)
     cuda = [device] if device.type == "cuda" else []
+    run = model._call_impl  # not the compiled one, which would be compiled for each of these cases
     try:
         with torch.autocast(device.type, enabled=False), torch.random.fork_rng(devices=cuda):
             with padding_free(model, shapes):
-                model.train()(**inputs)  # its dropout is known only here
-                found = model.eval()(**inputs).last_hidden_state[0]  # (total, dim)
+                model.train()
+                run(**inputs)  # its dropout is known only here
+                model.eval()
+                found = run(**inputs).last_hidden_state[0]  # (total, dim)
             single = torch.cat(
                 [
-                    model(input_ids=row[None]).last_hidden_state[0]
+                    run(input_ids=row[None]).last_hidden_state[0]
                     for row in batch.ids.split(batch.lengths.tolist())
                 ]
             )
@@ -289,7 +295,8 @@ def _check_kernel(batch: Ragged, causal: bool, shape: tuple[int, int, int]) -> N
         for n in (heads, groups, groups)
     )
     longest = int(batch.lengths.max())
-    exact = _one_by_one(q.float(), k.float(), v.float(), ends, longest, None, causal)
+    with torch.autocast(batch.device.type, enabled=False):  # it would be another kernel's 16 bits
+        exact = _one_by_one(q.float(), k.float(), v.float(), ends, longest, None, causal)
     try:
         found = _kernel(q, k, v, ends, longest, None, causal).float()
     except (

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lightning_cpt.gather import exchange_counts
 from lightning_cpt.memory import ActivationMemory
-from lightning_cpt.ragged import Ragged
+from lightning_cpt.ragged import Ragged, moved
 
 Forward = Callable[[Ragged], Tensor]
 
@@ -118,12 +118,13 @@ def encode_in_chunks(
     for number, chunk in enumerate(chunks):
         if number < len(chunks) - kept:
             encoded.append(_recomputed(forward, chunk))
-        elif graph and memory.bytes_per_token is None and number == len(chunks) - 1:
+        # Again on a larger one: the weights' 16-bit copies weigh the less, the more tokens there are.
+        elif graph and number == len(chunks) - 1 and sizes[-1] > memory.measured:
             encoded.append(memory.measure(lambda: forward(chunks[-1]), sizes[-1], weights()))
         else:
             encoded.append(forward(chunk))
     work = _account(batch, chunks, sizes, padding_free, kept, tail)
-    return torch.cat(encoded)[(dummies + order.argsort()).to(batch.device)], work
+    return torch.cat(encoded)[moved(dummies + order.argsort(), batch.device)], work
 
 
 def _recomputed(forward: Forward, chunk: Ragged) -> Tensor:

@@ -32,7 +32,7 @@ from lightning_cpt.chunks import Work, encode_in_chunks, plan_chunks
 from lightning_cpt.embedding import Lookups, summable
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.memory import ActivationMemory, storages
-from lightning_cpt.ragged import Ragged
+from lightning_cpt.ragged import Ragged, moved
 from lightning_cpt.start import is_checkpoint, start_from
 from lightning_cpt.tail import Tail
 from lightning_cpt.tokenization import SIDES, PairTokenizer, Side
@@ -216,7 +216,7 @@ class TextEncoder(nn.Module):
 
     def _encode_chunk(self, chunk: Ragged) -> Tensor:
         if self._goes_without_padding():
-            ends = (chunk.lengths.cumsum(0) - 1).to(chunk.device)  # (m,) places among all tokens
+            ends = moved(chunk.lengths.cumsum(0) - 1, chunk.device)  # (m,) places among all tokens
             inputs = packed_inputs(chunk, causal=not self._masked, first_position=self._first_position)
             with padding_free(self.backbone), self._tail.only(ends):
                 states = self.backbone(**inputs).last_hidden_state  # (1, total, dim)
@@ -224,7 +224,7 @@ class TextEncoder(nn.Module):
             tokens = chunk.pad(self.tokenization.pad_id)  # (m, longest)
             ragged = self._masked and tokens.numel() > chunk.ids.numel()
             firsts = torch.arange(0, tokens.numel(), tokens.shape[1])
-            ends = (firsts + chunk.lengths - 1).to(chunk.device)  # (m,)
+            ends = moved(firsts + chunk.lengths - 1, chunk.device)  # (m,)
             mask = chunk.mask().long() if ragged else None
             with self._tail.only(ends):
                 states = self.backbone(input_ids=tokens, attention_mask=mask).last_hidden_state

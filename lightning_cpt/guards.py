@@ -17,7 +17,9 @@ from lightning_cpt.gather import rank_and_world_size, whole
 from lightning_cpt.memory import ActivationMemory
 
 _SHOWN = 5  # ids in one line
-_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|failed to allocate", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|failed to allocate|ALLOC_FAILED", re.IGNORECASE
+)
 
 _Own = TypeVar("_Own")
 

@@ -55,6 +55,7 @@ class ActivationMemory:
         self._at_start: int | None = None
         self.ranks_here = 1  # processes of the run that share this machine's memory
         self.bytes_per_token: float | None = None  # of a chunk's activations, padding included
+        self.measured = 0  # tokens of the chunk that they were counted on
 
     @property
     def budget(self) -> float:
@@ -124,6 +125,7 @@ class ActivationMemory:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             result = forward()
         self.bytes_per_token = sum(size for at, size in seen.items() if at not in weights) / tokens
+        self.measured = tokens
         return result
 
 

@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on ``device``, without waiting for the work queued there: only pinned memory is copied so."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 @dataclass(frozen=True, slots=True)
 class Ragged:
     """``n`` sequences of token ids, one behind the other.
@@ -52,9 +57,9 @@ class Ragged:
         """The sequences at ``index`` ``(m,)``, in that order."""
         lengths = self.lengths[index]  # (m,)
         first = (self.lengths.cumsum(0) - self.lengths)[index]  # (m,) where each starts in `ids`
-        moved = first - (lengths.cumsum(0) - lengths)  # (m,) old start - new start
-        at = torch.arange(int(lengths.sum())) + moved.repeat_interleave(lengths)  # (new total,)
-        return Ragged(self.ids[at.to(self.device)], lengths)
+        shift = first - (lengths.cumsum(0) - lengths)  # (m,) old start - new start
+        at = torch.arange(int(lengths.sum())) + shift.repeat_interleave(lengths)  # (new total,)
+        return Ragged(self.ids[moved(at, self.device)], lengths)
 
     def split(self, sizes: Sequence[int]) -> list[Ragged]:
         """Parts of ``sizes`` sequences each, in order, sharing memory with this batch."""
@@ -71,7 +76,7 @@ class Ragged:
     def mask(self) -> Tensor:
         """True where :meth:`pad` puts a token, False where it pads: bool ``(n, longest)``."""
         longest = int(self.lengths.max()) if len(self) else 0
-        return torch.arange(longest, device=self.device) < self.lengths.to(self.device)[:, None]
+        return torch.arange(longest, device=self.device) < moved(self.lengths, self.device)[:, None]
 
     def pad(self, pad_id: int) -> Tensor:
         """One row per sequence, padded on the right with ``pad_id``: int64 ``(n, longest)``."""
