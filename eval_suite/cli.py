@@ -139,11 +139,6 @@ def run_command(args: argparse.Namespace) -> int:
     if args.workers is not None and args.workers < 1:
         raise EvalError(f"--workers {args.workers}: must be 1 or more")
     tasks = chosen_tasks(args.tasks)
-    hashes = {task.name: task.sha256(args.data) for task in tasks}
-    encoder = load_encoder(args.encoder)
-    check_writable(args.out)
-    if not args.no_cache and not args.work:
-        encoder = CachedEncoder(encoder, args.cache or args.out / ".vectors")
     options = Options(
         workers=args.workers,
         progress=True,
@@ -154,6 +149,13 @@ def run_command(args: argparse.Namespace) -> int:
         index=args.index,
         trec=args.trec,
     )
+    for task in tasks:
+        task.protocol(options)  # refuses options that are none, before hours of other tasks
+    hashes = {task.name: task.sha256(args.data) for task in tasks}
+    encoder = load_encoder(args.encoder)
+    check_writable(args.out)
+    if not args.no_cache and not args.work:
+        encoder = CachedEncoder(encoder, args.cache or args.out / ".vectors")
     results = [_run_one(encoder, task, hashes[task.name], options, args) for task in tasks]
     print(f"{encoder.name}  {encoder.fingerprint[:12]}, scores in %")
     print(table(results))

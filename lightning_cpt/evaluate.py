@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep.files import write_atomic
 from eval_suite import cli
 from eval_suite.errors import EvalError
 from eval_suite.results import Result
@@ -74,7 +75,7 @@ def _check_data(results: Sequence[Result], sha256: Mapping[str, str]) -> None:
 def _write(path: Path, content: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_atomic(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     except OSError as error:
         raise EvalError(f"--json {path}: cannot be written ({error.strerror})") from error
     print(path, file=sys.stderr)

@@ -169,3 +169,10 @@ def test_a_finished_search_still_writes_its_run(arguments, tmp_path: Path, capsy
     run(*arguments(**asked, trec=tmp_path / "trec"))
     assert "already done" not in capsys.readouterr().err
     assert {path.suffix for path in (tmp_path / "trec").iterdir()} == {".run", ".qrels"}
+
+
+def test_options_are_checked_before_any_task_runs(arguments, tmp_path: Path, capsys) -> None:
+    with pytest.raises(EvalError, match="kfold"):
+        run(*arguments(tasks="TREC,MRPC", kfold=1))
+    assert "running" not in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/*.json"))
