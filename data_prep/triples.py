@@ -84,9 +84,7 @@ def read_triples(
     """
     files = by_name(_checked(paths))
     groups: dict[tuple[str, str], _Group] = {}
-    homes: dict[
-        str, str
-    ] = {}  # query's text -> the file it came from first: all of a query goes to one split
+    homes: dict[str, str] = {}  # query's text -> its first file: all of a query goes to one split
     for name in held_out_first(files, holdout, validation):
         for row in _rows(files[name], ids=texts is not None):
             group = groups.get((row.query, row.positive))

@@ -15,9 +15,9 @@ import numpy as np
 
 from eval_suite.buckets import TEXTS_AT_ONCE, encode_in_buckets, own_method
 from eval_suite.errors import EvalError, did_you_mean
+from eval_suite.shape import shape_of
 from eval_suite.vectors import checked
 
-_NOT_SHAPE = ("_name_or_path", "architectures", "dtype", "transformers_version", "use_cache")
 _SAMPLE = [".", "A good film .", "return x[0] if x else None", "Sort the list; then reverse it. " * 20]
 
 
@@ -110,9 +110,7 @@ def _model_hash(model: Any) -> str:
             digest.update(own.to_str().encode() if own else b"")
     shapes: list[Any] = [getattr(module, "config", None) for module in model.modules()]
     for shape in {id(shape): shape for shape in shapes if hasattr(shape, "to_diff_dict")}.values():
-        # What differs from the defaults: another version of transformers has more keys, and the same model.
-        other = {key: value for key, value in shape.to_diff_dict().items() if key not in _NOT_SHAPE}
-        digest.update(json.dumps(other, sort_keys=True, default=str).encode())
+        digest.update(shape_of(shape))
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(_raw_bytes(tensor))

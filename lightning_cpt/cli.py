@@ -65,14 +65,10 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `cpt ARGV` and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if (
-        os.getcwd() not in sys.path
-    ):  # an installed command, unlike `python -m`, does not look for modules there
-        sys.path.append(os.getcwd())
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a name or a text that the terminal's encoding lacks is no mistake
+    if (here := os.getcwd()) not in sys.path:  # an installed command, unlike `python -m`, does not look there
+        sys.path.append(here)
+    # A name or a text that the terminal's encoding lacks is no mistake.
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:

@@ -16,6 +16,7 @@ import xxhash
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from eval_suite.shape import shape_of
 from lightning_cpt.attention import check_padding_free, kernel_runs, packed_inputs, padding_free
 from lightning_cpt.backbone import (
     Attention,
@@ -37,7 +38,6 @@ from lightning_cpt.start import is_checkpoint, start_from
 from lightning_cpt.tail import Tail
 from lightning_cpt.tokenization import SIDES, PairTokenizer, Side
 
-_NOT_SHAPE = ("_name_or_path", "architectures", "dtype", "transformers_version", "use_cache")
 _SLICE = 16384  # texts that `encode` holds as token ids at a time
 # Keys that say how an encoder computes, not what.
 _HOW_DEFAULTS: dict[str, Any] = {
@@ -315,10 +315,7 @@ class TextEncoder(nn.Module):
     def fingerprint(self) -> str:
         """Hash of the weights, the shape, the tokenisation and the attention: equal means the same embeddings."""
         digest = xxhash.xxh3_128(f"{self.tokenization.fingerprint} {self.attention}".encode())
-        # What differs from the defaults: another version of transformers has more keys, and the same model.
-        shape: dict[str, Any] = self.backbone.config.to_diff_dict()  # type: ignore[operator,union-attr]
-        told = {key: value for key, value in shape.items() if key not in _NOT_SHAPE}
-        digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+        digest.update(shape_of(self.backbone.config))
         for key, value in sorted(self.state_dict().items()):
             digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -256,3 +256,41 @@ def search_data() -> Path:
 def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command adds its working folder, which is another one in each test."""
     monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+_WORDS = ["a", "cat", "dog", "runs", "sits", "in", "the", "sun", "find", ":"]
+
+
+@pytest.fixture(scope="session")
+def tiny_transformer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A two-layer BERT with random weights behind sentence-transformers, at most 10 tokens, with a query prompt."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    modules = sentence_transformers.sentence_transformer.modules
+    folder = tmp_path_factory.mktemp("tiny")
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *_WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    transformer = modules.Transformer(str(folder), max_seq_length=10)
+    return sentence_transformers.SentenceTransformer(
+        modules=[transformer, modules.Pooling(32), modules.Normalize()],
+        prompts={"query": "find : "},
+        device="cpu",
+    )

@@ -129,7 +129,7 @@ class EmbeddingEndpoint(LitSpec):
             "created": 0,
             "owned_by": "lightning-cpt",
             "fingerprint": card.fingerprint,
-            "dimensions": sorted({*(one for one in self.limits.dimensions if one < card.dim), card.dim}),
+            "dimensions": self.limits.widths(card.dim),
             "max_tokens": {side: form.room for side, form in card.forms.items()},
         }
 

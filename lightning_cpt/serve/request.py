@@ -30,6 +30,10 @@ class Limits:
     body: int = 8 << 20
     dimensions: tuple[int, ...] = ()
 
+    def widths(self, dim: int) -> list[int]:
+        """The widths that a model of ``dim`` numbers serves, its own last."""
+        return [*sorted({width for width in self.dimensions if width < dim}), dim]
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -74,7 +78,7 @@ def parse(body: bytes, names: Collection[str], dim: int, limits: Limits) -> Aske
         texts,
         rows,
         side=_choice(fields, "input_type", _TYPES) or "plain",
-        dim=_dimensions(fields.get("dimensions"), dim, limits.dimensions),
+        dim=_dimensions(fields.get("dimensions"), limits.widths(dim)),
         base64=_choice(fields, "encoding_format", _FORMATS) == "base64",
         truncate=_flag(fields, "truncate"),
     )
@@ -159,11 +163,10 @@ def _flag(fields: dict[str, Any], name: str) -> bool:
     return bool(value)
 
 
-def _dimensions(value: Any, dim: int, allowed: tuple[int, ...]) -> int:
-    if value is None or value == dim:
-        return dim
-    narrower = [width for width in allowed if width < dim]
-    if type(value) is int and value in narrower:
+def _dimensions(value: Any, widths: list[int]) -> int:
+    if value is None:
+        return widths[-1]
+    if type(value) is int and value in widths:
         return value
-    known = ", ".join(map(str, sorted({*narrower, dim})))
+    known = ", ".join(map(str, widths))
     raise _bad("dimensions", f"must be {known}: this model was trained for no other")

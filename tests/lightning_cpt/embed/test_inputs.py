@@ -104,7 +104,11 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, kind: str | None, data:
         ("t.jsonl", b'{"text": "\xff"}\n', r"t\.jsonl: not UTF-8"),
         ("t.txt", b"\xff\n", r"t\.txt: not UTF-8"),
         ("t.csv", b"text,b\n1\n", r"t\.csv: row 1: has more or fewer cells"),
-        ("t.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 99, mtime=0)[:-12], r"t\.jsonl\.gz: cut short or damaged"),
+        (
+            "t.jsonl.gz",
+            gzip.compress(b'{"text": "a"}\n' * 99, mtime=0)[:-12],
+            r"t\.jsonl\.gz: cut short or damaged",
+        ),
         ("t.parquet", b"PAR1", r"t\.parquet: not a sound parquet file"),
         ("t.pdf", b"", r"t\.pdf: of no known kind .*--kind"),
     ],

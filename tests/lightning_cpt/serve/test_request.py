@@ -94,6 +94,6 @@ def test_a_body_that_is_no_request(body: bytes) -> None:
 
 
 def test_dimensions_above_the_models_own_are_none() -> None:
-    assert _dimensions(64, 384, (64, 1024)) == 64
+    assert _dimensions(64, Limits(dimensions=(64, 1024)).widths(384)) == 64
     with pytest.raises(ApiError, match="must be 64, 384"):
-        _dimensions(1024, 384, (64, 1024))
+        _dimensions(1024, Limits(dimensions=(64, 1024)).widths(384))
