@@ -114,10 +114,11 @@ def _check_apart(inputs: list[str], vectors: Path) -> None:
 
     And one in the place of an input, which --overwrite would take away.
     """
-    place = vectors.expanduser().resolve().parent
+    target = vectors.expanduser()
+    place = target.resolve().parent
     for name in inputs:
         folder = Path(name).expanduser()
-        if name != STDIN and vectors.exists() and folder.exists() and folder.samefile(vectors):
+        if name != STDIN and target.exists() and folder.exists() and folder.samefile(target):
             raise ConfigError(f"--out {vectors}: is the input {name} itself; name another place")
         if name != STDIN and folder.is_dir() and place.is_relative_to(folder.resolve()):
             raise ConfigError(
