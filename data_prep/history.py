@@ -33,7 +33,7 @@ def make_step(
     return {
         "command": f"cpt prep {args.prep_command}",
         "options": {name: _plain(value) for name, value in sorted(vars(args).items()) if name not in hidden},
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}},
         "inputs": inputs,
         "outputs": {name: manifest["fingerprint"] for name, manifest in manifests.items()},
         "kept": dict(report.kept),
@@ -80,7 +80,8 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str) or value is None else str(value)
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """The installed version of a package; None where it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 from data_prep.groups import connected, resolve
-from data_prep.spill import Buckets, Ragged, RaggedFile, all_keys, shared_keys
+from data_prep.spill import Buckets, Ragged, RaggedFile, partitions, shared_keys
 
 FIELDS = ("id", "x", "y")
 
@@ -75,18 +75,16 @@ class Keys:
             alive: bool (count,).
             places: The precedence of each pair's split, (count,).
         """
-        x, y = (self._column(field) for field in ("x", "y"))
         found = np.zeros(len(alive), bool)
         for place in np.unique(places)[1:].tolist():
-            before, here = alive & ~found & (places < place), np.flatnonzero(alive & (places == place))
-            found[here] = np.isin(x[here], y[before]) | np.isin(y[here], x[before])
+            before, here = alive & ~found & (places < place), alive & (places == place)
+            sides = (partitions(self._folders, self._begins, FIELDS.index(side)) for side in ("x", "y"))
+            for x, y in zip(*sides, strict=True):
+                for mine, other in ((x, y), (y, x)):
+                    own = mine[here[mine["record"]]]
+                    theirs = other["key"][before[other["record"]]]
+                    found[own["record"][np.isin(own["key"], theirs)]] = True
         return found
-
-    def _column(self, field: str) -> np.ndarray:
-        band = str(FIELDS.index(field))
-        return np.concatenate(
-            [np.empty(0, np.uint64), *(all_keys(folder / band) for folder in self._folders)]
-        )
 
 
 def _key(text: str) -> int:

@@ -135,35 +135,39 @@ class Buckets:
                 file.write(rows.tobytes())
 
 
-def all_keys(path: Path) -> np.ndarray:
-    """The keys of one band, in the order of the records: uint64 (n,)."""
-    return np.ascontiguousarray(np.fromfile(path, _ROW)["key"])
-
-
 def shared_keys(
     folders: Sequence[Path], begins: Sequence[int], band: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Records of one band that share a key (uint32), bucket after bucket, and where each bucket begins.
-
-    The rows of all folders together are taken in parts by the keys' leading bits, so that each part fits into
-    memory; the files are read once for each part.
 
     Args:
         folders: As made by :class:`Buckets`.
         begins: What is added to the record numbers of each folder.
         band: Which.
     """
+    for rows in partitions(folders, begins, band):
+        if len(rows):
+            yield _shared(rows)
+
+
+def partitions(folders: Sequence[Path], begins: Sequence[int], band: int) -> Iterator[np.ndarray]:
+    """All rows of one band, ``key`` (uint64) and ``record`` (uint32), in parts by the keys' leading bits.
+
+    Each part fits into memory; the files are read once for each. Bands of as many rows have the same parts.
+
+    Args:
+        folders, begins, band: As of :func:`shared_keys`.
+    """
     paths = [folder / str(band) for folder in folders]
     rows = sum(path.stat().st_size for path in paths) // _ROW.itemsize
     bits = max(0, (max(1, rows) - 1).bit_length() - PARTITION_ROWS.bit_length() + 1)
     for part in range(1 << bits):
-        found = [
+        blocks = (
             block
             for path, begin in zip(paths, begins, strict=True)
             for block in _blocks(path, begin, bits, part)
-        ]
-        if found:
-            yield _shared(np.concatenate(found))
+        )
+        yield np.concatenate([np.empty(0, _ROW), *blocks])
 
 
 def _blocks(path: Path, begin: int, bits: int, part: int) -> Iterator[np.ndarray]:

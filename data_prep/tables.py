@@ -164,8 +164,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
     except ImportError:
         raise DataError("reading .parquet needs pyarrow: pip install 'lightning-cpt[prep]'") from None
     try:
-        with pq.ParquetFile(path) as table:
-            batches = table.iter_batches(batch_size=1024)
+        # A buffer makes the reader fetch page by page; without one it holds whole row groups.
+        with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as table:
+            batches = table.iter_batches(batch_size=64, use_threads=False)
             yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
     except OverflowError as error:
         raise DataError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from lightning_cpt import hub
 from lightning_cpt.errors import ConfigError
@@ -243,3 +245,29 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     lists = [part for part in model.modules() if isinstance(part, nn.ModuleList)]
     largest = max(lists, key=lambda part: sum(p.numel() for p in part.parameters()), default=None)
     return [] if largest is None else list(largest)
+
+
+@contextmanager
+def one_at_a_time(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Free each of these layers' gathered weights as soon as it has run.
+
+    FSDP2 does so by itself but for what runs within a backward pass, where it takes a layer that is computed again
+    for one whose own backward pass comes next. A chunk that is computed again runs through all layers first.
+
+    Args:
+        layers: of a backbone; those that ``fully_shard`` has not cut stay as they are.
+    """
+    cut = [layer for layer in layers if isinstance(layer, FSDPModule)]
+    handles = [layer.register_forward_hook(_free, with_kwargs=True) for layer in cut]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _free(layer: Any, inputs: tuple[Any, ...], named: dict[str, Any], outputs: Any) -> None:
+    # Behind frozen layers FSDP2 is not told of a layer's backward pass, and holds it for gathered until the last one.
+    told = any(isinstance(one, Tensor) and one.requires_grad for one in (*inputs, *named.values()))
+    if told or not torch.is_grad_enabled():
+        layer.reshard()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from lightning_cpt.gather import exchange_counts
@@ -93,7 +96,8 @@ def encode_in_chunks(
             again in the backward pass, with the same dropout: the memory of one chunk for a second forward pass.
         padding_free: ``forward`` computes no padding.
         tail: ``forward`` runs the last feed-forward at the ends of the sequences alone.
-        in_step: run and recompute as many chunks on every rank, since each gathers weights from all of them.
+        in_step: the weights are cut over the ranks: run and recompute as many chunks on every rank, since each
+            gathers weights from all of them, and add up each chunk's gradient in pieces before the next.
         weights: addresses of the storages of weights, asked for when a chunk's activations are counted.
 
     Returns:
@@ -116,13 +120,13 @@ def encode_in_chunks(
         kept = -_most_of_all_ranks([-kept], batch.device)[0]
     encoded = []
     for number, chunk in enumerate(chunks):
+        encode: Callable[[], Tensor] = partial(forward, chunk)
         if number < len(chunks) - kept:
-            encoded.append(_recomputed(forward, chunk))
+            encode = partial(_recomputed, forward, chunk)
         # Again on a larger one: the weights' 16-bit copies weigh the less, the more tokens there are.
         elif graph and number == len(chunks) - 1 and sizes[-1] > memory.measured:
-            encoded.append(memory.measure(lambda: forward(chunks[-1]), sizes[-1], weights()))
-        else:
-            encoded.append(forward(chunk))
+            encode = partial(memory.measure, encode, sizes[-1], weights())
+        encoded.append(_apart(encode) if in_step and graph else encode())
     work = _account(batch, chunks, sizes, padding_free, kept, tail)
     return torch.cat(encoded)[moved(dummies + order.argsort(), batch.device)], work
 
@@ -139,6 +143,36 @@ def _recomputed(forward: Forward, chunk: Ragged) -> Tensor:
 
     encoded: Tensor = checkpoint(encode, chunk.ids, chunk.lengths, use_reentrant=False)
     return encoded
+
+
+def _apart(encode: Callable[[], Tensor]) -> Tensor:
+    """What ``encode`` returns, with a backward pass of its own.
+
+    Within one pass autograd hands on a weight's gradient only once all chunks have added theirs: FSDP2 would find
+    the whole of it behind the last chunk, and could cut none of it before.
+    """
+    encoded: Tensor = _Apart.apply(torch.empty(0, requires_grad=True), encode)
+    return encoded
+
+
+class _Apart(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, needs_gradient: Tensor, encode: Callable[[], Tensor]) -> Tensor:
+        with torch.enable_grad():
+            ctx.encoded = encode()
+        encoded: Tensor = ctx.encoded.detach()
+        return encoded
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None]:
+        encoded, ctx.encoded = ctx.encoded, None  # with it go the chunk's activations
+        if encoded is None:
+            raise RuntimeError(
+                "under fsdp2 one encoding takes one backward pass: add up its losses, and call backward once"
+            )
+        encoded.backward(gradient)
+        return None, None
 
 
 def _size(chunk: Ragged, padding_free: bool) -> int:

@@ -17,6 +17,7 @@ from lightning_cpt.errors import ConfigError, TrainingError
 
 MISTAKE = 2  # exit status of a user's mistake, as in argparse
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
+TERMINATED = 143  # and for one that SIGTERM did
 
 # verb: (module that defines it, what it does). The modules in WHOLE_LINE take the whole command line.
 LIGHTNING = "lightning_cpt.lightning_cli"

@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +21,13 @@ from eval_suite.shape import shape_of
 from lightning_cpt.attention import check_padding_free, kernel_runs, packed_inputs, padding_free
 from lightning_cpt.backbone import (
     Attention,
+    blocks,
     build_config,
     build_model,
     check_attention,
     first_position,
     most_positions,
+    one_at_a_time,
     output_width,
     restore_config,
 )
@@ -75,7 +78,8 @@ class TextEncoder(nn.Module):
             fit and computed again where not: ``8GiB``, ``0`` (recompute all), ``all`` (keep all), or ``auto``:
             what is free, on CUDA measured in the first step.
         padding_free: run the backbone on tokens without padding: ``auto`` does so on CUDA in 16-bit mixed
-            precision where the backbone allows it, ``true`` insists, ``false`` sorts and pads.
+            precision where the backbone allows it, ``true`` stops a training where it cannot be, ``false`` sorts
+            and pads.
         compile: let torch.compile fuse the backbone's kernels: a minute or more at the start for a tenth of each
             step and upwards; needs a C++ compiler on CPU. Not with fsdp2.
         trust_remote_code: run model code from the hub's repository.
@@ -190,6 +194,8 @@ class TextEncoder(nn.Module):
     def forward(self, batch: Ragged) -> Tensor:
         """Unit vectors of tokenised texts, with gradients, at least float32: ``(n, dim)``."""
         encode: Callable[[Ragged], Tensor] = self._encode_chunk
+        if self.in_step:
+            encode = partial(self._gathering, blocks(self))
         if (lookups := self._lookups()) is not None:
             encode = lookups.used(encode)
         vectors, self.work = encode_in_chunks(
@@ -203,6 +209,10 @@ class TextEncoder(nn.Module):
             weights=lambda: storages(self.parameters()),
         )
         return vectors
+
+    def _gathering(self, layers: Sequence[nn.Module], chunk: Ragged) -> Tensor:
+        with one_at_a_time(layers):
+            return self._encode_chunk(chunk)
 
     def _lookups(self) -> Lookups | None:
         """One table for the gradient of the token embedding, where that helps and is the same."""
@@ -235,6 +245,11 @@ class TextEncoder(nn.Module):
         # On the CPU only where it is asked for: without the kernel it is slow, and there to be checked.
         asked = self.padding_free is True and self.device.type == "cpu"
         if self.padding_free is False or not (asked or kernel_runs(self.device)):
+            if self.padding_free is True and self.training and torch.is_grad_enabled():
+                raise ConfigError(
+                    "padding_free: true needs 16-bit mixed precision on CUDA; set trainer.precision to bf16-mixed, or "
+                    "padding_free to auto"
+                )
             return False
         if self._unpadded is None:
             self._unpadded = self._try_without_padding()
@@ -364,7 +379,8 @@ class TextEncoder(nn.Module):
         if cls is TextEncoder:
             cure = "load it by that class's own `load`, and hand it to cpt as py:MODULE:FUNCTION"
             refuse_another_class(path, checkpoint, cure)
-        self = cls.from_dict(checkpoint["encoder"])
+        # What made the training faster is not asked of whoever reads a few texts.
+        self = cls.from_dict({**checkpoint["encoder"], "compile": False, "padding_free": "auto"})
         weights = {
             key.removeprefix("encoder."): value
             for key, value in checkpoint["state_dict"].items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from data_prep.errors import DataError
 from eval_suite.errors import EvalError
@@ -25,17 +26,18 @@ from lightning_cpt.callbacks.predictions import PredictionWriter
 from lightning_cpt.callbacks.progress import RunProgress
 from lightning_cpt.callbacks.throughput import Throughput
 from lightning_cpt.checkpoint import read_checkpoint
-from lightning_cpt.cli import INTERRUPTED
+from lightning_cpt.cli import INTERRUPTED, TERMINATED
 from lightning_cpt.config import differences, explain, nested_classes, value_of, with_recipes
 from lightning_cpt.console import say
 from lightning_cpt.data.datamodule import PairDataModule
+from lightning_cpt.data.loader import is_worker_lost, worker_lost
 from lightning_cpt.encoder import HOW, TextEncoder
 from lightning_cpt.errors import ConfigError, TrainingError
 from lightning_cpt.guards import is_out_of_memory, smaller
 from lightning_cpt.losses import InfoNCE
 from lightning_cpt.module import ContrastiveModule, check_precision
 from lightning_cpt.nested_keys import keep_neighbours
-from lightning_cpt.strategy import register
+from lightning_cpt.strategy import check_strategy, register
 
 VERBS = ("fit", "validate", "test", "predict")
 # Keys that belong to one command, not to the run that a checkpoint describes.
@@ -72,6 +74,8 @@ def run(arguments: Sequence[str]) -> int:
     register()
     try:
         CptCLI(arguments)
+    except SIGTERMException:
+        return TERMINATED
     except SystemExit as stop:  # after --help and --print_config, and Lightning's way to end after Ctrl-C
         return INTERRUPTED if stop.code == 1 else int(stop.code or 0)
     except (MisconfigurationException, ValueError, TypeError) as error:
@@ -173,6 +177,7 @@ class CptCLI(LightningCLI):
         if config.ckpt_path and config.run.folder == saved and Path(config.ckpt_path).name == "last.ckpt":
             return Path(config.ckpt_path).parent  # the run's own folder, from wherever the command is given
         folder = Path(config.run.folder or f"runs/{Path(self.recipe).stem if self.recipe else 'run'}")
+        _check_writable(folder)
         if self.verb != "fit" or config.ckpt_path or not (folder / "last.ckpt").exists():
             return folder
         number = 2
@@ -242,12 +247,15 @@ class CptCLI(LightningCLI):
         try:
             super()._run_subcommand(subcommand)
         except (RuntimeError, MemoryError) as error:
+            if is_worker_lost(error):
+                raise TrainingError(str(worker_lost(error))) from error
             if not is_out_of_memory(error):
                 raise
             config = self.config[self.verb]
             encoder = self.model.encoder
             batch_size, training = config.data.batch_size, self.verb == "fit"
-            cure = smaller(encoder.chunk_tokens, encoder.memory, batch_size, training)
+            kept = encoder.work.kept_chunks if encoder.work else 0
+            cure = smaller(encoder.chunk_tokens, encoder.memory, kept, batch_size, training)
             raise TrainingError(f"out of memory; try --{cure}") from error
 
     def _check_end(self) -> None:
@@ -262,6 +270,7 @@ class CptCLI(LightningCLI):
         self.datamodule.check(self.verb, self.trainer.world_size, self.model.encoder.tokenization)
         if self.verb == "fit":
             self._check_end()
+            check_strategy(self.trainer.strategy)
             check_precision(self.trainer.precision)
             weights = sum(p.numel() for p in self.model.parameters())
             plan = self.datamodule.plan()
@@ -269,6 +278,19 @@ class CptCLI(LightningCLI):
             say(
                 f"{weights / 1e6:.1f} M weights, {count} training pairs, run folder {self.config[self.verb].run.folder}"
             )
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse, before anything is built, a folder that cannot be made or written.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"run.folder: {there} is a file; name a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"run.folder: {there} cannot be written; name another folder")
 
 
 def _with_throughput(callbacks: list[Callback], folder: str | None) -> list[Callback]:

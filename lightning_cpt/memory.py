@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, UntypedStorage
 from torch.distributed.tensor import DTensor
 
 from lightning_cpt.errors import ConfigError
@@ -115,16 +115,17 @@ class ActivationMemory:
             tokens: of the chunk, padding included.
             weights: addresses of the storages of weights, which are no activations.
         """
-        seen: dict[int, int] = {}
+        seen: dict[int, UntypedStorage] = {}
 
         def pack(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
+            seen[storage.data_ptr()] = storage
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             result = forward()
-        self.bytes_per_token = sum(size for at, size in seen.items() if at not in weights) / tokens
+        # Weights that FSDP2 had gathered have given their memory back by now.
+        self.bytes_per_token = sum(one.nbytes() for at, one in seen.items() if at not in weights) / tokens
         self.measured = tokens
         return result
 

@@ -118,7 +118,13 @@ class ContrastiveModule(LightningModule):
         self._stepped.append(Named.of(batch))
         if (self.global_step + 1) % self._log_every == 0:
             self._log_step(batch, contrast)
-        return contrast.loss
+        return contrast.loss * self._of_short_step(batch_idx)
+
+    def _of_short_step(self, batch_idx: int) -> float:
+        """Makes up for Lightning's dividing by `accumulate_grad_batches` where an epoch's last step has fewer batches."""
+        parts, batches = self.trainer.accumulate_grad_batches, self.trainer.num_training_batches
+        rest = batches % parts if batches < float("inf") else 0
+        return parts / rest if rest and batch_idx >= batches - rest else 1.0
 
     @property
     def _log_every(self) -> int:

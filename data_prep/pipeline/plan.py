@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from data_prep.clean import SIDES
+from data_prep.code.languages import LANGUAGES
 from data_prep.code.miner import find_work
 from data_prep.code.sources import SourceFile
 from data_prep.documents import find_documents
 from data_prep.errors import DataError
 from data_prep.files import write_atomic
+from data_prep.history import version_of
 from data_prep.pipeline.config import Pipe
 from data_prep.pool import Pool
 from data_prep.report import Report
@@ -29,7 +31,8 @@ from data_prep.spool import FULL
 
 TASK_BYTES = 16_000_000  # of input, where nobody says how many tasks
 MAX_TASKS = 256
-_FORMAT = "cpt-pipeline-1"
+_FORMAT = "cpt-pipeline-2"
+_DECIDING = ("lightning-cpt", "resiliparse", "fastwarc", "rensa", "tree-sitter")  # whose rules make the pairs
 _PLAN, _TEXTS = "plan", "evaluation.jsonl"
 
 
@@ -55,12 +58,14 @@ class Plan:
         out: Where the shards go; absolute, as tasks may run anywhere.
         pipe: What is done.
         inputs: For each task, the files it mines.
+        versions: Of the packages that decide what comes out.
     """
 
     folder: Path
     out: Path
     pipe: Pipe
     inputs: list[list[Any]]
+    versions: dict[str, str | None]
 
     def stages(self) -> list[Stage]:
         """In their order; each wants all of those before it."""
@@ -144,13 +149,16 @@ class Plan:
         return [name for name in names[: names.index(stage)] if name in ("exact", "near")][-1]
 
 
-def make_plan(pipe: Pipe, tasks: int | None, texts: Iterable[tuple[str, str]] | None) -> tuple[Plan, bool]:
+def make_plan(
+    pipe: Pipe, tasks: int | None, texts: Iterable[tuple[str, str]] | None, *, anew: bool = False
+) -> tuple[Plan, bool]:
     """Find the inputs and deal them to tasks, or go on with the run that is there.
 
     Args:
         pipe: What is to be done.
         tasks: Into how many the parallel stages are cut; None takes one for each 16 MB of input.
         texts: (task, text) of evaluation, where the pipeline takes them out.
+        anew: Forget a run of something else that was begun.
 
     Returns:
         The plan, and whether a run of it was begun before.
@@ -162,16 +170,24 @@ def make_plan(pipe: Pipe, tasks: int | None, texts: Iterable[tuple[str, str]] | 
     sizes = [_size(one) for one in inputs]
     wanted = tasks or min(MAX_TASKS, len(inputs), max(1, sum(sizes) // TASK_BYTES))
     out = pipe.out.absolute()
-    plan = Plan(out / WORK, out, pipe, _deal(inputs, sizes, min(wanted, len(inputs))))
+    plan = Plan(out / WORK, out, pipe, _deal(inputs, sizes, min(wanted, len(inputs))), versions())
     staged = b"".join(json.dumps([task, text]).encode("utf-8") + b"\n" for task, text in texts or ())
     mark = _mark(plan, [_state(one) for one in inputs], staged)
     if (plan.folder / _PLAN).exists():
-        if load_plan(plan.folder)[1] != mark:
+        try:
+            begun = load_plan(plan.folder)[1]
+        except DataError:
+            if not anew:
+                raise
+            begun = ""
+        if begun == mark:
+            return plan, True
+        if not anew:
             raise DataError(
-                f"{plan.folder}: holds a run of another pipeline, of other inputs or of another number of tasks; "
-                "go on with that one, or begin anew with --overwrite"
+                f"{plan.folder}: holds a run of another pipeline, of other inputs, of other packages or of another number "
+                "of tasks; go on with that one, or begin anew with --overwrite"
             )
-        return plan, True
+        shutil.rmtree(plan.folder, ignore_errors=True)
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(plan.folder / _TEXTS, staged)
@@ -252,6 +268,11 @@ def _deal(items: Sequence[Any], sizes: Sequence[int], tasks: int) -> list[list[A
     return dealt
 
 
+def versions() -> dict[str, str | None]:
+    """Of the packages that decide what comes out, grammars among them; None of those that are not installed."""
+    return {name: version_of(name) for name in (*_DECIDING, *(f"tree-sitter-{one}" for one in LANGUAGES))}
+
+
 def _mark(plan: Plan, states: list[Any], texts: bytes) -> str:
     """Of all that the outcome depends on, and of how the work is cut."""
     pipe = plan.pipe
@@ -259,5 +280,6 @@ def _mark(plan: Plan, states: list[Any], texts: bytes) -> str:
     rules = repr(
         (pipe.rules, pipe.quality, pipe.near, pipe.ngrams)
     )  # what is not said may get other defaults
-    content = json.dumps([_FORMAT, said, rules, states, [len(one) for one in plan.inputs]], default=str)
+    cut = [len(one) for one in plan.inputs]
+    content = json.dumps([_FORMAT, said, rules, states, cut, plan.versions], default=str)
     return hashlib.sha256(content.encode() + texts).hexdigest()

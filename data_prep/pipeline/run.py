@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -35,13 +36,13 @@ def run(args: argparse.Namespace, pipe: Pipe, texts: Iterable[tuple[str, str]] |
 
     _check_slurm(args.executor, pipe)
     work = pipe.out / WORK
-    if args.overwrite:
-        shutil.rmtree(work, ignore_errors=True)
+    if (work / DONE).exists() and not args.overwrite:  # SLURM's last task leaves it so
+        return _finish(work)
     if not work.exists() or (work / DONE).exists():
         for name in SPLITS:
             check_target(pipe.out / name, overwrite=args.overwrite)
         shutil.rmtree(work, ignore_errors=True)
-    plan, begun = make_plan(pipe, args.tasks, texts)
+    plan, begun = make_plan(pipe, args.tasks, texts, anew=args.overwrite)
     made = [
         (
             stage,
@@ -67,7 +68,9 @@ def run(args: argparse.Namespace, pipe: Pipe, texts: Iterable[tuple[str, str]] |
     for stage, executor in made:
         with _bar(stage) as bar:
             executor.run(bar.update)
-    return _finish(plan)
+        if stage.name in ("exact", "near"):
+            print(f"{stage.name}:\n{plan.report(stage.name).table()}", flush=True)
+    return _finish(plan.folder)
 
 
 def _check_slurm(executor: str, pipe: Pipe) -> None:
@@ -92,8 +95,8 @@ def _forget_halves(plan: Plan) -> None:
     shutil.rmtree(plan.folder / "sorted", ignore_errors=True)
 
 
-def _finish(plan: Plan) -> int:
-    done = json.loads((plan.folder / DONE).read_bytes())
+def _finish(folder: Path) -> int:
+    done = json.loads((folder / DONE).read_bytes())
     print("\n".join(done["said"]))
-    shutil.rmtree(plan.folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     return 0

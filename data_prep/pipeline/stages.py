@@ -6,6 +6,7 @@ import json
 import shutil
 from argparse import Namespace
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from data_prep.files import write_atomic
 from data_prep.keys import drop_crossed
 from data_prep.near import NearIndex
 from data_prep.pairs import Pair
-from data_prep.pipeline.plan import Plan, load_plan
+from data_prep.pipeline.plan import Plan, load_plan, versions
 from data_prep.pool import Pool, write_part
 from data_prep.publish import accountant, finished
 from data_prep.report import Report
@@ -36,8 +37,19 @@ DONE = "done.json"
 
 
 def run_task(folder: str, stage: str, rank: int) -> None:
-    """Do one task of a run that was begun in ``folder``."""
+    """Do one task of a run that was begun in ``folder``.
+
+    Raises:
+        DataError: this machine has other packages than that on which it was begun, and would make other pairs.
+    """
     plan, _ = load_plan(Path(folder))
+    here = versions()
+    for name, wanted in plan.versions.items():
+        if here[name] != wanted:
+            raise DataError(
+                f"{name}: {here[name] or 'none'} here, but the run was begun with {wanted or 'none'}; install that, or "
+                "begin anew with --overwrite"
+            )
     _STAGES[stage](plan, rank)
 
 
@@ -128,9 +140,16 @@ def near(plan: Plan, rank: int) -> None:
 def search(plan: Plan, rank: int) -> None:
     """The evaluation tasks' n-grams in the pairs that are left."""
     pool = plan.part(rank, plan.last_before("search"))
-    evaluation = EvaluationTexts(plan.evaluation_texts(), plan.pipe.ngrams)
+    evaluation = _evaluation(plan.folder, load_plan(plan.folder)[1])
     with plan.writing("search", rank) as folder:
         search_texts(pool.batches(pool.alive), pool.alive, evaluation, folder)
+
+
+@lru_cache(1)
+def _evaluation(folder: Path, mark: str) -> EvaluationTexts:
+    """Indexed once in each process for a run of that ``mark``: it takes longer than many a task's search."""
+    plan, _ = load_plan(folder)
+    return EvaluationTexts(plan.evaluation_texts(), plan.pipe.ngrams)
 
 
 def write(plan: Plan, rank: int) -> None:

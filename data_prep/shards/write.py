@@ -30,6 +30,7 @@ from data_prep.shards.tar import END, make_header, padded
 from data_prep.shards.tokens import TOKENIZER, TokenHead
 
 RECORDS_PER_CHUNK = 512
+_CHUNK_CHARS = 4_000_000  # a chunk of long texts has fewer records: readers hold dozens of chunks
 SHARD_BYTES = 128 << 20
 
 
@@ -261,9 +262,19 @@ def _is_chunked(folder: Path) -> bool:
 def _chunks(pairs: Iterable[Pair], size: int) -> Iterator[Chunk]:
     iterator = iter(pairs)
     compressor = Compressor()
-    while chunk := list(islice(iterator, size)):
+    while chunk := list(_within(iterator, size)):
         data = packed([pair.to_dict() for pair in chunk], ((pair.id, pair.meta) for pair in chunk))
         yield Chunk(compressor(data), *text_rows(chunk))
+
+
+def _within(pairs: Iterator[Pair], size: int) -> Iterator[Pair]:
+    """As many pairs as go into a chunk; the one that fills it is the last."""
+    chars = 0
+    for pair in islice(pairs, size):
+        yield pair
+        chars += len(pair.x) + len(pair.y) + sum(map(len, pair.negatives))
+        if chars >= _CHUNK_CHARS:
+            return
 
 
 class Compressor:

@@ -11,6 +11,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from data_prep.errors import DataError
 
@@ -66,19 +67,23 @@ class RunCheckpoint(ModelCheckpoint):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save before bad data stops the run, and print how to go on.
+        """Save before bad data or SIGTERM stops the run, and print how to go on.
 
         Bad data shows between two batches; between those of one step the gradient so far would be lost, and the
         checkpoint before serves. A checkpoint needs all ranks, so all have to have seen it.
         """
-        whole = trainer.fit_loop.total_batch_idx + 1 == trainer.global_step * trainer.accumulate_grad_batches
+        done = trainer.fit_loop.epoch_loop.batch_progress.current
+        steps = (
+            done.ready % trainer.accumulate_grad_batches == 0 or done.ready == trainer.num_training_batches
+        )
+        whole = steps and done.ready == done.completed
         together = trainer.world_size == 1 or getattr(exception, "on_all_ranks", False)
-        bad_data = isinstance(exception, DataError) and trainer.training and whole and together
-        if bad_data and not self._should_skip_saving_checkpoint(trainer):
+        between = isinstance(exception, DataError | SIGTERMException) and trainer.training and whole
+        if between and together and not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
         # A mistake found before the first step has its own line, and there is nothing to go on from.
         if trainer.is_global_zero and (
-            self._last_global_step_saved or isinstance(exception, KeyboardInterrupt)
+            self._last_global_step_saved or isinstance(exception, KeyboardInterrupt | SIGTERMException)
         ):
             print(f"\ncpt: stopped{self._way_on(trainer)}", file=sys.stderr)
 

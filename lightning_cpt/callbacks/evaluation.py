@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from eval_suite.registry import find_tasks
+from eval_suite.results import Result
 from eval_suite.rng import rng_kept
 from eval_suite.task import Options, Task
 from lightning_cpt.callbacks.team import OutOfTime, Team, TeamEncoder, TokenCache, portable
@@ -152,7 +153,7 @@ class TaskScores(Callback):
                 continue  # the others may need no encoding
             scores[f"{self.prefix}/{task.name}"] = result.score
             if self.out is not None:
-                result.write(self.out)
+                self._write(result)
         left_out = [task for task in order if f"{self.prefix}/{task.name}" not in scores]
         if left_out:
             self._first = self._found.index(left_out[0])
@@ -161,6 +162,14 @@ class TaskScores(Callback):
         else:
             scores[f"{self.prefix}/mean"] = sum(scores.values()) / len(scores)
         return scores
+
+    def _write(self, result: Result) -> None:
+        """Write one result; a full disk costs the file, and not the training."""
+        assert self.out is not None
+        try:
+            result.write(self.out)
+        except OSError as error:
+            say(f"{type(self).__name__}: {self.out}: {result.task} cannot be written ({error.strerror})")
 
 
 def _of_run(run: str, step: int) -> str:

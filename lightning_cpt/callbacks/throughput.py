@@ -112,6 +112,11 @@ class Throughput(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close_window()  # now: later the ranks cannot talk to each other
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep what was measured up to the last log; the ranks may not meet again."""
+        if hasattr(self, "_total"):
+            self.on_fit_end(trainer, pl_module)
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the summary and write it, below the progress bar's last line."""
         if not trainer.is_global_zero or not self._total.steps:
@@ -120,9 +125,12 @@ class Throughput(Callback):
         for line in summary_lines(summary):
             say(line)
         if self.folder is not None:
-            folder = Path(self.folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(folder / "throughput.json", json_text(summary).encode())
+            path = Path(self.folder) / "throughput.json"
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, json_text(summary).encode())
+            except OSError as error:
+                say(f"{path}: cannot be written ({error.strerror})")
 
     def _summary(self, trainer: Trainer) -> dict[str, Any]:
         done, costs = self._total, self._costs

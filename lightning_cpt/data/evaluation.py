@@ -139,12 +139,12 @@ def fixed_pool(shards: Pairs, seed: int, size: int) -> list[dict[str, Any]]:
     """The ``size`` records with the lowest xxh64(seed, id): the same ones for every model and machine.
 
     Of a plug-in, which would have to be read through for that, those that seed and fingerprint choose by number;
-    of a stream the first ones.
+    of a stream the first ones, each once.
     """
     if isinstance(shards, ItemPairs):
         return shards.pool(seed, size)
     if isinstance(shards, StreamPairs):
-        return list(Cursor(shards).take(0, size, set(range(size))).values())
+        return Cursor(shards).first(size)
 
     def key(record: dict[str, Any]) -> tuple[int, str]:
         return xxhash.xxh64_intdigest(record["id"].encode(), seed=seed), record["id"]

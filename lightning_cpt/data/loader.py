@@ -89,6 +89,8 @@ class PairLoader:
                 self._stream = self._open(self._handed_over)
             return [next(self._stream) for _ in range(max(1, self.workers))]
         except Exception as error:
+            if is_worker_lost(error):
+                return [worker_lost(error)]
             if self._exchange is None:
                 raise
             what = " ".join(str(error).split())[:300]
@@ -206,3 +208,14 @@ class _From:
             for worker in range(self._workers):
                 yield number, worker
             number += 1
+
+
+def is_worker_lost(error: BaseException) -> bool:
+    """Whether torch says that a process that reads data was killed."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+def worker_lost(error: BaseException) -> DataError:
+    """The line on such an error."""
+    what = " ".join(str(error).split()).rstrip(".")
+    return DataError(f"a process that reads training data was killed ({what}); fewer data.workers need less memory")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from data_prep.errors import CorruptChunk
 from data_prep.shards import PairShards
 from lightning_cpt.data.sources import Pairs
 from lightning_cpt.errors import ConfigError
@@ -43,11 +44,18 @@ def _look(shards: Pairs, wanted: int) -> list[int]:
     last = len(shards.chunk_counts) - 1
     places = np.unique(np.linspace(0, last, min(_CHUNKS, last + 1)).round().astype(int))
     seen: list[int] = []
+    damage: CorruptChunk | None = None
     for chunk in places.tolist():
-        counts = [len(record["negatives"][:wanted]) for record in shards.read_chunk(chunk)]
+        try:
+            counts = [len(record["negatives"][:wanted]) for record in shards.read_chunk(chunk)]
+        except CorruptChunk as error:  # `data.on_corrupt` has to say what becomes of it
+            damage = error
+            continue
         seen += counts
         if any(counts):
             return counts
+    if damage and not seen:
+        raise damage
     return seen
 
 

@@ -126,6 +126,22 @@ class Cursor:
             self.position += 1
         return found
 
+    def first(self, count: int) -> list[dict[str, Any]]:
+        """The first ``count`` records of the first pass, or all that it has.
+
+        Raises:
+            DataError: the stream fails, or yields something else than pairs.
+        """
+        self._open(0)
+        found: list[dict[str, Any]] = []
+        for number in range(count):
+            with failing(self._stream.folder, number):
+                obj = next(self._iterator, _END)
+            if obj is _END:
+                break
+            found.append(self._stream.make(obj, number))
+        return found
+
     def _next(self) -> tuple[int, Any]:
         """The next record that is trained on, and its number in its pass."""
         while True:

@@ -76,9 +76,7 @@ def _read(checkpoint: str) -> tuple[TextEncoder, dict[str, Any], dict[str, Any]]
     """The encoder, the checkpoint and its recipe."""
     state = read_checkpoint(checkpoint)
     refuse_another_class(checkpoint, state, "what it computes is not known to `cpt export`")
-    encoder = TextEncoder.load(checkpoint)
-    encoder.backbone._compiled_call_impl = None  # a compiled model gives the same, minutes later
-    return encoder, state, recipe(checkpoint, state)
+    return TextEncoder.load(checkpoint), state, recipe(checkpoint, state)
 
 
 def _card(

@@ -9,6 +9,8 @@ import numpy as np
 from lightning_cpt.data.plan import Plan, encoders, readers
 from lightning_cpt.data.streams import StreamPairs
 
+_RANKS_SHOWN = 16
+
 
 def report(
     plan: Plan, world_size: int, workers: int, most: Sequence[int], steps: int | None, sampled: int
@@ -96,6 +98,15 @@ def _reads(plan: Plan, world_size: int, workers: int, numbers: Sequence[int]) ->
     for at, number in enumerate(numbers):
         loads[at] = np.bincount(readers(plan.places(number), world_size, workers), minlength=units)
     share = loads.sum(0)
+    by_rank = loads.reshape(len(numbers), workers, world_size).sum(
+        (0, 1)
+    )  # worker w of rank r is unit w * world + r
+    held = by_rank / by_rank.sum()
+    yield "pairs read by each rank: " + (
+        ", ".join(f"{part:.1%}" for part in held)
+        if world_size <= _RANKS_SHOWN
+        else f"{held.min():.2%} to {held.max():.2%} of all"
+    )
     yield (
         f"{chunks:,} chunks, each read and tokenised by one of {units} workers ({world_size} x {workers}); pairs of the "
         f"busiest over the mean: {share.max() / share.mean():.3f} over the run, {_worst(loads):.2f} in a batch"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_prep import dedup as module
-from data_prep import keys
+from data_prep import keys, spill
 from data_prep.corpus import PRECEDENCE
 from data_prep.dedup import (
     SameId,
@@ -220,3 +220,32 @@ def test_no_text_is_in_two_splits_on_either_side(tmp_path: Path) -> None:
     pool = settled(pairs, tmp_path, report, split=split)
     assert pool.alive.tolist() == [False, True, True]
     assert report.dropped["text of a held-out pair's other side"] == 1
+
+
+@pytest.mark.parametrize("rows", [spill.PARTITION_ROWS, 16])
+def test_texts_of_the_other_side_of_an_earlier_split(
+    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spill, "PARTITION_ROWS", rows)
+    rng = random.Random(1)
+    records = [
+        {"id": f"{i}", "x": f"t{rng.randrange(400)}", "y": f"t{rng.randrange(400)}"} for i in range(300)
+    ]
+    places = np.array([rng.randrange(3) for _ in records], np.uint8)
+    alive = np.array([rng.random() < 0.9 for _ in records])
+    files = keys.KeyFiles(tmp_path / "keys")
+    files.add(records)
+    expected = np.zeros(len(records), bool)
+    for place in (1, 2):
+        before = [
+            r
+            for r, a, f, p in zip(records, alive, expected, places, strict=True)
+            if a and not f and p < place
+        ]
+        xs, ys = ({record[side] for record in before} for side in "xy")
+        for at, record in enumerate(records):
+            if alive[at] and places[at] == place:
+                expected[at] = record["x"] in ys or record["y"] in xs
+    found = keys.Keys([tmp_path / "keys"], [0], lambda record: 0).crossed(alive, places)
+    np.testing.assert_array_equal(found, expected)
+    assert 20 < expected.sum() < 200

@@ -94,7 +94,11 @@ def test_the_same_bytes_as_the_commands_one_after_another(
     assert cpt("clean", inputs / "a", "--out", inputs / "b", *near) == 0
     assert cpt("decontaminate", inputs / "b", "--data", inputs / "eval", "--out", inputs / "c") == 0
     capsys.readouterr()
-    for name, words in (("one", ("--workers", 1)), ("cut", ("--workers", 1, "--tasks", 7))):
+    for name, *words in (
+        ("one", "--workers", 1),
+        ("cut", "--tasks", 7, "--workers", 1),
+        ("two", "--tasks", 7),
+    ):
         assert cpt("run", pipe(inputs, name), *words) == 0
         assert shard_bytes(inputs / name) == shard_bytes(inputs / "c")
         assert not (inputs / name / WORK).exists()
@@ -167,8 +171,42 @@ def test_goes_on_where_it_stopped(inputs: Path, monkeypatch: pytest.MonkeyPatch)
     assert cpt("run", path, "--workers", 1, "--tasks", 5) == 0
     assert shard_bytes(inputs / "stopped") == shard_bytes(inputs / "whole")
     assert cpt("run", path) == 2  # finished
-    assert cpt("run", path, "--overwrite", "--workers", 1) == 0
+    done.clear()
+    stops("exact", 0)
+    assert cpt("run", path, "--overwrite", "--workers", 1, "--tasks", 5) == 130
+    monkeypatch.undo()
+    mined = len(list((inputs / "stopped" / WORK / "mine").iterdir()))
+    stops("write", 9)
+    assert cpt("run", path, "--overwrite", "--workers", 1, "--tasks", 5) == 0  # goes on, as it was begun so
+    assert mined == 5
+    assert ("mine", 0) not in done
     assert shard_bytes(inputs / "stopped") == shard_bytes(inputs / "whole")
+
+
+def test_what_a_jobs_last_task_leaves_is_finished_by_the_same_command(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from data_prep.pipeline import run
+
+    path = pipe(inputs, "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_finish", lambda folder: 0)  # SLURM's jobs do all but that
+        assert cpt("run", path, "--workers", 1, "--tasks", 2) == 0
+    assert (inputs / "out" / WORK).exists()
+    capsys.readouterr()
+    assert cpt("run", path) == 0
+    assert "train pairs" in capsys.readouterr().out
+    assert not (inputs / "out" / WORK).exists()
+
+
+def test_a_machine_with_other_packages_does_none_of_the_tasks(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = stages.versions
+    monkeypatch.setattr(stages, "versions", lambda: {**real(), "rensa": "0.0.1"})
+    assert cpt("run", pipe(inputs, "out"), "--workers", 1, "--tasks", 2) == 2
+    said = capsys.readouterr().err
+    assert "rensa: 0.0.1 here, but the run was begun with" in said
 
 
 def test_goes_on_behind_a_stage_that_is_complete_and_without_results_that_were_deleted(

@@ -198,3 +198,11 @@ def test_a_manifest_whose_hash_is_a_path_is_refused(shards: Path) -> None:
 def test_meta_that_cannot_be_stored(tmp_path: Path, value: Any) -> None:
     with pytest.raises(DataError, match="record a: 'url' cannot be stored"):
         write_shards(tmp_path, [Pair("a", "x", "y", meta={"url": value})], source="u")
+
+
+def test_a_chunk_of_long_texts_has_fewer_pairs(tmp_path: Path) -> None:
+    pairs = [Pair(f"id{i}", f"x{i}", f"{i} " * 300_000) for i in range(20)]
+    write_shards(tmp_path / "long", pairs, source="toy")
+    shards = PairShards.open(tmp_path / "long")
+    assert len(shards.chunk_counts) > 4
+    assert [record["id"] for record in shards] == [pair.id for pair in pairs]

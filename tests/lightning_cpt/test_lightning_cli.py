@@ -22,7 +22,7 @@ import yaml
 
 from data_prep.shards import PairShards
 from lightning_cpt import TextEncoder
-from lightning_cpt.cli import INTERRUPTED, main
+from lightning_cpt.cli import INTERRUPTED, TERMINATED, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -176,7 +176,10 @@ def wait_for(path: Path, process: subprocess.Popen[bytes], seconds: float = 120)
     assert path.exists()
 
 
-def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(tmp_path: Path, recipe: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
+def test_a_signal_ends_in_one_line_that_says_how_to_go_on(
+    number: int, status: int, tmp_path: Path, recipe: Callable[..., Path]
+) -> None:
     path = recipe({"trainer.max_steps": 100000, "run.checkpoint_every": 5, "data.workers": 2})
     command = [sys.executable, "-m", "lightning_cpt.cli", "fit", "--config", str(path)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -192,8 +195,11 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(tmp_path: Path, recipe: 
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         wait_for(tmp_path / "run" / "last.ckpt", process)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
-        assert process.wait(timeout=60) == INTERRUPTED
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does: to the workers, too
+        else:
+            process.send_signal(number)
+        assert process.wait(timeout=60) == status
     said = (tmp_path / "stderr.txt").read_text()
     assert "Traceback" not in said
     assert "error" not in said.lower()
@@ -202,6 +208,7 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(tmp_path: Path, recipe: 
     )
     assert step is not None, said
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == int(step[1])
+    assert json.loads((tmp_path / "run" / "throughput.json").read_bytes())["steps"] > 0
 
 
 def test_ctrl_c_before_the_first_checkpoint_says_so(
@@ -223,6 +230,22 @@ def test_ctrl_c_before_the_first_checkpoint_says_so(
     again = ["--trainer.max_steps", "9", f"--trainer.callbacks={json.dumps(callbacks)}"]
     assert main(["fit", "--ckpt_path", str(trained), *again]) == INTERRUPTED
     assert "; go on as this time: cpt fit --ckpt_path run/last.ckpt\n" in capsys.readouterr().err
+
+
+def test_an_unusable_folder_or_strategy_is_named_before_anything_is_built(
+    here: Callable[..., Any], recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for folder in ("notes.txt", "notes.txt/run"):
+        _, err = here("fit", "--config", recipe({"run.folder": folder}), status=2)
+        assert err.splitlines()[-1].startswith("cpt: error: run.folder: ")
+        assert err.splitlines()[-1].endswith("notes.txt is a file; name a folder")
+    sharded = {
+        "class_path": "lightning.pytorch.strategies.ModelParallelStrategy",
+        "init_args": {"data_parallel_size": 1, "tensor_parallel_size": 1},
+    }
+    _, err = here("fit", "--config", recipe({"trainer.strategy": sharded}), status=2)
+    assert "checkpoints would be folders" in err.splitlines()[-1]
 
 
 def test_a_run_that_has_ended_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

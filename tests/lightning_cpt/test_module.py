@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -269,3 +270,17 @@ def test_a_loader_with_state_brings_no_warning(
         trainer(tmp_path, max_steps=5).fit(*make(), ckpt_path=tmp_path / "some.ckpt")
     assert not [w for w in recwarn if "resum" in str(w.message).lower()]
     assert "resum" not in caplog.text.lower()
+
+
+@pytest.mark.parametrize(
+    ("batches", "parts", "factors"),
+    [(4, 1, [1, 1, 1, 1]), (4, 2, [1, 1, 1, 1]), (5, 2, [1, 1, 1, 1, 2]), (5, 3, [1, 1, 1, 1.5, 1.5])],
+)
+def test_an_epochs_last_step_with_fewer_batches_is_their_mean_too(
+    batches: int, parts: int, factors: list[float]
+) -> None:
+    trainer = SimpleNamespace(accumulate_grad_batches=parts, num_training_batches=batches)
+    module: Any = SimpleNamespace(trainer=trainer)
+    assert [ContrastiveModule._of_short_step(module, i) for i in range(batches)] == factors
+    trainer.num_training_batches = float("inf")  # a stream has no end
+    assert ContrastiveModule._of_short_step(module, 7) == 1

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +18,7 @@ from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 STEPS = 45  # of 21 batches an epoch
 
 Cpt = Callable[..., Any]
@@ -44,8 +50,8 @@ def trained(folder: Path) -> dict[int, list[str]]:
     return {number: sorted(one for ids in parts.values() for one in ids) for number, parts in shares.items()}
 
 
-def planned(cpt: Cpt, recipe: Path) -> dict[int, list[str]]:
-    done = cpt("data", "ids", "--config", recipe, "--steps", f"0:{STEPS}", "--world", "4", "--workers", "2")
+def planned(cpt: Cpt, recipe: Path, steps: int = STEPS) -> dict[int, list[str]]:
+    done = cpt("data", "ids", "--config", recipe, "--steps", f"0:{steps}", "--world", "4", "--workers", "2")
     assert done.returncode == 0, done.stderr
     rows = map(json.loads, done.stdout.splitlines())
     return {row["step"]: sorted(row["ids"]) for row in rows}
@@ -93,6 +99,64 @@ def test_killed_twenty_times_on_two_ranks_then_one_and_four(tmp_path: Path, cpt:
     kills = sorted(random.Random(4).sample(range(1, STEPS - 3), 20))
     places = [on_ranks(2, 2)] * 19 + [on_ranks(1, 0), on_ranks(4, 0)]
     assert run_through_kills(tmp_path, cpt, config, kills, places) == planned(cpt, config)
+
+
+def members(session: int) -> list[int]:
+    """The processes of a session that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, sid = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(sid) == session and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def second_rank(first: int) -> int:
+    """The process that rank 0 has started as rank 1; the others of its children read data."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == first and b"LOCAL_RANK=1\0" in stat.with_name("environ").read_bytes():
+                return int(stat.parent.name)
+    raise AssertionError("rank 1 is not there")
+
+
+@pytest.mark.slow
+def test_killed_from_outside_at_random_moments_one_rank_or_both(
+    tmp_path: Path, cpt: Cpt, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a step, of an exchange or of a checkpoint: the ranks that are left end by themselves."""
+    steps, rng = 400, random.Random(7)
+    config = recipe(changes(tmp_path, **{"trainer.max_steps": steps}))
+    expected = planned(cpt, config, steps)  # this also leaves recorder.py there
+    last, ids = tmp_path / "run" / "last.ckpt", tmp_path / "ids-0.txt"
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for who in ("both", "first", "second", "both", "second", "first"):
+        begin = ["--ckpt_path", str(last)] if last.exists() else ["--config", str(config)]
+        before = ids.stat().st_size if ids.exists() else 0
+        with (tmp_path / "out.txt").open("w") as out:
+            command = [sys.executable, "-m", "lightning_cpt.cli", "fit", *begin, *on_ranks(2, 2)]
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out, start_new_session=True)
+        deadline = time.monotonic() + 120
+        while not ids.exists() or ids.stat().st_size == before:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, (tmp_path / "out.txt").read_text()
+            time.sleep(0.01)
+        second = second_rank(process.pid)
+        time.sleep(rng.uniform(0, 1.5))
+        for pid in {"both": (process.pid, second), "first": (process.pid,), "second": (second,)}[who]:
+            os.kill(pid, signal.SIGKILL)
+        process.wait(timeout=120)
+        deadline = time.monotonic() + 120
+        while members(process.pid):
+            assert time.monotonic() < deadline, f"{who} killed, and the other waits"
+            time.sleep(0.1)
+        assert not last.exists() or batches_of(last) < steps  # it was not at its end
+    done = cpt("fit", "--ckpt_path", last, *on_ranks(2, 2))
+    assert done.returncode == 0, done.stderr
+    assert trained(tmp_path) == expected
 
 
 def test_a_chunk_that_one_rank_finds_damaged_stops_both_after_a_checkpoint(

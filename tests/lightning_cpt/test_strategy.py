@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
 
 from lightning_cpt.backbone import blocks
 from lightning_cpt.cli import main
@@ -53,25 +54,47 @@ def share(rank: int, world_size: int) -> Ragged:
     return texts().select(torch.cat([own, own + PAIRS]))
 
 
-def gradients(encoder: TextEncoder, loss: InfoNCE, rank: int, world_size: int) -> dict[str, Tensor]:
-    n = PAIRS // world_size
-    for _ in range(2):  # twice, as two forward passes before one step: accumulation
+def gradients(
+    encoder: TextEncoder, loss: InfoNCE, rank: int, world_size: int, at_once: bool = False
+) -> dict[str, Tensor]:
+    """Of two passes over the same texts, each with its backward pass, or both before one."""
+    n, losses = PAIRS // world_size, []
+    for _ in range(2):
         vectors = encoder(share(rank, world_size))
-        (loss(vectors[:n], vectors[n:]).loss / 2).backward()
+        losses.append(loss(vectors[:n], vectors[n:]).loss / 2)
+        if not at_once:
+            losses.pop().backward()
+    if losses:
+        sum(losses).backward()  # type: ignore[union-attr]
     parameters = {**dict(encoder.named_parameters()), "log_scale": loss.log_scale}
     return {name: whole(p.grad).clone() for name, p in parameters.items() if p.grad is not None}
 
 
-def sharded(state: dict[str, Any], weights: Any, chunk_tokens: int, memory: Any) -> Any:
+def frozen(encoder: TextEncoder, layers: int) -> None:
+    """Freeze the embeddings and the first layers."""
+    for part in (encoder.backbone.wte, encoder.backbone.wpe, *blocks(encoder)[:layers]):  # type: ignore[attr-defined]
+        part.requires_grad_(False)
+
+
+def sharded(
+    state: dict[str, Any],
+    weights: Any,
+    chunk_tokens: int,
+    memory: Any,
+    at_once: bool = False,
+    fixed: int | None = None,
+) -> Any:
     rank, world_size = rank_and_world_size()
     torch.manual_seed(0)
     encoder, loss = TextEncoder.from_dict({**state, "activation_memory": memory}), InfoNCE()
     encoder.load_state_dict(weights)
+    if fixed is not None:
+        frozen(encoder, fixed)
     encoder.chunk_tokens = chunk_tokens
     mesh = init_device_mesh("cpu", (world_size, 1), mesh_dim_names=("data_parallel", "tensor_parallel"))
     shard_modules(encoder, loss, mesh)
     encoder.in_step = True
-    found = gradients(encoder, loss, rank, world_size)
+    found = gradients(encoder, loss, rank, world_size, at_once)
     assert encoder.work is not None
     return found, encoder.work.chunks, encoder.work.kept_chunks
 
@@ -95,6 +118,84 @@ def test_the_gradient_is_the_full_batchs_though_ranks_have_unequal_texts(
         for name, gradient in found.items():
             reference = expected[name]
             assert float((gradient - reference).norm()) <= 1e-5 * float(reference.norm()) + 1e-9, name
+
+
+@pytest.mark.parametrize(("at_once", "fixed"), [(True, None), (False, 0), (False, 1), (True, 1)])
+@pytest.mark.parametrize("memory", [0, "all", 1_000_000])
+def test_two_passes_before_one_backward_and_frozen_layers(
+    gloo_pool: Any, tokenizer_folder: str, memory: Any, at_once: bool, fixed: int | None
+) -> None:
+    torch.manual_seed(0)
+    encoder = TextEncoder(config=CONFIG, tokenizer=tokenizer_folder, max_length_x=64, max_length_y=64)
+    state, weights = encoder.to_dict(), {key: value.clone() for key, value in encoder.state_dict().items()}
+    if fixed is not None:
+        frozen(encoder, fixed)
+    expected = gradients(encoder, InfoNCE(), 0, 1)
+    for found, *_ in gloo_pool.run(2, sharded, state, weights, 45, memory, at_once, fixed):
+        assert found.keys() == expected.keys()
+        for name, gradient in found.items():
+            reference = expected[name]
+            assert float((gradient - reference).norm()) <= 1e-5 * float(reference.norm()) + 1e-9, name
+
+
+class Watch:
+    """What a rank holds of the layers whenever the last of them has run, and before each pass through them.
+
+    Attributes:
+        gathered: layers with whole weights at once, at most.
+        summed: for each pass, how many weights of the layers have a gradient in pieces.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.layers = blocks(encoder)
+        self.weights = [p for layer in self.layers for p in layer.parameters()]
+        self.gathered, self.summed = 0, list[int]()
+        self.layers[0].register_forward_pre_hook(self._before)
+        for layer in self.layers:
+            layer.register_forward_hook(self._behind)
+
+    def _before(self, layer: Any, inputs: Any) -> None:
+        self.summed.append(sum(isinstance(p.grad, DTensor) for p in self.weights))
+
+    def _behind(self, layer: Any, inputs: Any, outputs: Any) -> None:
+        whole = [not isinstance(next(part.parameters()), DTensor) for part in self.layers]
+        self.gathered = max(self.gathered, sum(whole))
+
+
+def watched(state: dict[str, Any], half: bool) -> tuple[int, int, list[int]]:
+    rank, world_size = rank_and_world_size()
+    encoder, loss = TextEncoder.from_dict(state), InfoNCE()
+    mesh = init_device_mesh("cpu", (world_size, 1), mesh_dim_names=("data_parallel", "tensor_parallel"))
+    shard_modules(encoder, loss, mesh)
+    encoder.in_step = True
+    watch, n = Watch(encoder), PAIRS // world_size
+    with torch.autocast("cpu", torch.bfloat16, enabled=half, cache_enabled=False):
+        vectors = encoder(share(rank, world_size))
+    loss(vectors[:n], vectors[n:]).loss.backward()
+    assert encoder.work is not None
+    return encoder.work.chunks, watch.gathered, [found for found in watch.summed if found]
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_no_rank_ever_holds_all_layers_nor_their_whole_gradient(
+    gloo_pool: Any, tokenizer_folder: str, half: bool
+) -> None:
+    torch.manual_seed(0)
+    encoder = TextEncoder(
+        config={**CONFIG, "n_layer": 5},
+        tokenizer=tokenizer_folder,
+        max_length_x=64,
+        max_length_y=64,
+        chunk_tokens=45,
+        activation_memory=0,
+    )
+    weights = sum(1 for layer in blocks(encoder) for _ in layer.parameters())
+    for chunks, gathered, summed in gloo_pool.run(2, watched, encoder.to_dict(), half):
+        assert chunks > 3
+        assert gathered <= 3  # one runs, the next one and the one behind may be on their way
+        assert summed == [weights] * (
+            chunks - 1
+        )  # each pass of the backward's begins with the last one's sum
 
 
 def test_the_layers_are_the_backbones_blocks(tokenizer_folder: str) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
 
-from lightning_cpt.callbacks.checkpoint import AtomicCheckpointIO
+from data_prep.errors import DataError
+from lightning_cpt.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from lightning_cpt.encoder import TextEncoder
 
 
@@ -74,6 +76,36 @@ def test_a_run_without_checkpoints_or_for_a_trial_writes_none(
     here("fit", "--config", recipe({"trainer.enable_checkpointing": False}))
     here("fit", "--config", recipe({"trainer.fast_dev_run": True}))
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("ready", "completed", "saves"),
+    [
+        (0, 0, True),  # the beginning of an epoch
+        (2, 2, True),
+        (3, 3, False),  # in the middle of a step: its gradient so far would be lost
+        (21, 21, True),  # the epoch's last step has one batch alone
+        (2, 1, False),  # in the middle of a batch
+    ],
+)
+def test_bad_data_is_behind_a_checkpoint_only_between_two_steps(
+    ready: int, completed: int, saves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback, saved = RunCheckpoint("run", 5), list[int]()
+    monkeypatch.setattr(callback, "_save_last_checkpoint", lambda *_: saved.append(1))
+    monkeypatch.setattr(callback, "_monitor_candidates", lambda _: {})
+    monkeypatch.setattr(callback, "_should_skip_saving_checkpoint", lambda _: False)
+    current = SimpleNamespace(ready=ready, completed=completed)
+    trainer: Any = SimpleNamespace(
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(current=current))),
+        accumulate_grad_batches=2,
+        num_training_batches=21,
+        world_size=1,
+        training=True,
+        is_global_zero=False,
+    )
+    callback.on_exception(trainer, None, DataError("bad"))  # type: ignore[arg-type]
+    assert bool(saved) == saves
 
 
 def test_bad_data_stops_the_run_behind_a_checkpoint(

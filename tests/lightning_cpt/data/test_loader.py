@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_prep.errors import CorruptChunk
+from data_prep.errors import CorruptChunk, DataError
 from data_prep.shards import PairShards
 from data_prep.shards.quarantine import quarantine_chunks
 from lightning_cpt.data.loader import PairLoader
@@ -245,3 +245,15 @@ def test_a_batch_carries_tokens_rows_hashes_and_negatives(
     assert torch.equal(batch.negatives.ids, tokenizer([r["negatives"][0] for r in chosen], "y").ids)
     np.testing.assert_array_equal(batch.hashes.numpy().view(np.uint64), shards.hashes[batch.rows.numpy()])
     assert next(iter(loader(shards, tokenizer))).negatives is None
+
+
+def test_a_worker_that_is_killed_is_one_line(shards: PairShards, tokenizer: PairTokenizer) -> None:
+    killed = loader(shards, tokenizer, workers=1)
+    batches = iter(killed)
+    next(batches)
+    for worker in killed._stream._workers:  # type: ignore[union-attr]
+        worker.kill()
+        worker.join()
+    with pytest.raises(DataError, match=r"^a process that reads training data was killed .* fewer data\.workers"):
+        for _ in range(BATCHES):
+            next(batches)

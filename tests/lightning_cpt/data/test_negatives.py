@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from data_prep.errors import CorruptChunk
 from data_prep.pairs import Pair
 from data_prep.shards import PairShards, write_shards
 from lightning_cpt.data.negatives import check_negatives
@@ -48,6 +49,20 @@ def test_rare_negatives_are_found_and_their_absence_is_one_line(tmp_path: Path) 
         check_negatives({"": shards(tmp_path / "b", [0] * 1000)}, 3)
     with pytest.raises(ConfigError, match="none of 5 training pairs"):
         check_negatives({"": shards(tmp_path / "c", [0] * 5)}, 3)
+
+
+def test_a_damaged_chunk_is_left_to_the_setting_for_damage(tmp_path: Path) -> None:
+    found = shards(tmp_path / "a", [2] * 30)
+    tar = next((tmp_path / "a").glob("*.tar"))
+    data = bytearray(tar.read_bytes())
+    data[600:620] = bytes(20)  # in the first chunk
+    tar.write_bytes(data)
+    assert check_negatives({"": found}, 2) == []
+    alone = shards(tmp_path / "b", [2] * 5)
+    tar = next((tmp_path / "b").glob("*.tar"))
+    tar.write_bytes(tar.read_bytes()[:512] + bytes(8) + tar.read_bytes()[520:])
+    with pytest.raises(CorruptChunk):
+        check_negatives({"": alone}, 2)
 
 
 def test_a_run_with_uneven_negatives_says_so_once_and_one_without_any_does_not_start(

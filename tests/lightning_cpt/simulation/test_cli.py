@@ -76,6 +76,9 @@ def test_simulate_tells_passes_left_overs_and_balance(
     assert int(text[3]) + int(code[3]) == 800
     assert float(code[4]) == pytest.approx(int(code[3]) / 45, abs=0.01)
     assert (text[5:], code[5:]) == (["2", "pairs"], ["5", "pairs"])
+    shares = lines[-2].removeprefix("pairs read by each rank: ").split(", ")
+    assert len(shares) == 4
+    assert sum(float(share.rstrip("%")) for share in shares) == pytest.approx(100, abs=0.3)
     assert "23 chunks, each read and tokenised by one of 8 workers (4 x 2)" in lines[-1]
     assert "8 workers share the 4 chunks of a window" in err
 
