@@ -46,6 +46,7 @@ def main() -> None:
         "quick": args.quick,
         "repetitions": 1 if args.quick else args.repetitions,
         "threads": args.threads,
+        "method": 2,  # one core for each probe; different texts for encoding
     }
     args.repetitions = settings["repetitions"]
     record = Record(args.json, "evaluation", settings, fresh=args.fresh)

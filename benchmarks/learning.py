@@ -17,7 +17,11 @@ PARTS = ("code", "text-small", "text-minilm")
 TASKS = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
 PRELOAD = ("benchmarks.learning_parts",)
 _BOOKS = ("corpus_books", "corpus_peps", "corpus_inaugural", "corpus_state_union", "corpus_wikitext2")
-_RATES = {"code": (1e-3, 2e-3, 4e-3), "text-small": (5e-4, 1e-3, 2e-3), "text-minilm": (2e-5, 5e-5, 1e-4)}
+_RATES = {
+    "code": (1e-3, 2e-3, 4e-3),
+    "text-small": (5e-4, 1e-3, 2e-3, 4e-3),
+    "text-minilm": (2e-5, 5e-5, 1e-4),
+}
 _BATCHES = {"code": 512, "text-small": 512, "text-minilm": 64}  # MiniLM does some pairs a second
 _LENGTHS = {"code": (64, 256), "text-small": (128, 128), "text-minilm": (64, 64)}
 _SMALL = {"width": 256, "heads": 4}

@@ -44,6 +44,7 @@ def main() -> None:
         "data": bool(args.data),
         "corpus": bool(args.corpus),
         "datasketch": _peer(),
+        "method": 2,  # hashes ready for both sides; datasketch in bulk
         "note": args.note,
     }
     record = Record(args.json, "prep", settings, fresh=args.fresh)

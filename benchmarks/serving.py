@@ -49,6 +49,7 @@ def main() -> None:
         "singles": len(singles),
         "batch": BATCH,
         "clients": CLIENTS,
+        "encode_batches": list(_ENCODE_BATCHES),
         "threads": threads,
         "litserve": version("litserve"),
         "note": args.note,

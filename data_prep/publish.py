@@ -37,9 +37,9 @@ def accountant(
         for name in SPLITS:
             report.kept[f"{name} pairs"] = manifests[name]["count"] if name in manifests else 0
         step = make_step(args, report, corpus.fingerprints if corpus else {}, manifests)
-        for name in NAMES:  # of the shards that these took the place of
-            ((folder or args.out) / name).unlink(missing_ok=True)
         try:
+            for name in NAMES:  # of the shards that these took the place of
+                ((folder or args.out) / name).unlink(missing_ok=True)
             write_history(folder or args.out, [*earlier, {**step, **more}])
         except OSError as error:
             raise DataError(

@@ -268,6 +268,11 @@ def one_at_a_time(layers: Sequence[nn.Module]) -> Iterator[None]:
 
 def _free(layer: Any, inputs: tuple[Any, ...], named: dict[str, Any], outputs: Any) -> None:
     # Behind frozen layers FSDP2 is not told of a layer's backward pass, and holds it for gathered until the last one.
-    told = any(isinstance(one, Tensor) and one.requires_grad for one in (*inputs, *named.values()))
-    if told or not torch.is_grad_enabled():
+    made = outputs if isinstance(outputs, tuple) else (outputs,)
+    told = _learns(inputs) or _learns(named.values())
+    if told or not _learns(made):
         layer.reshard()
+
+
+def _learns(values: Iterable[Any]) -> bool:
+    return any(isinstance(one, Tensor) and one.requires_grad for one in values)

@@ -118,6 +118,8 @@ def encode_in_chunks(
     kept = memory.keep(sizes) if graph else len(chunks)
     if in_step and graph:
         kept = -_most_of_all_ranks([-kept], batch.device)[0]
+    if graph:
+        memory.kept = kept
     encoded = []
     for number, chunk in enumerate(chunks):
         encode: Callable[[], Tensor] = partial(forward, chunk)
@@ -171,7 +173,8 @@ class _Apart(torch.autograd.Function):
             raise RuntimeError(
                 "under fsdp2 one encoding takes one backward pass: add up its losses, and call backward once"
             )
-        encoded.backward(gradient)
+        if encoded.requires_grad:
+            encoded.backward(gradient)
         return None, None
 
 

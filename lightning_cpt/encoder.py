@@ -380,7 +380,9 @@ class TextEncoder(nn.Module):
             cure = "load it by that class's own `load`, and hand it to cpt as py:MODULE:FUNCTION"
             refuse_another_class(path, checkpoint, cure)
         # What made the training faster is not asked of whoever reads a few texts.
-        self = cls.from_dict({**checkpoint["encoder"], "compile": False, "padding_free": "auto"})
+        asked = checkpoint["encoder"]
+        how = {"compile": False, "padding_free": asked.get("padding_free") and "auto"}
+        self = cls.from_dict({**asked, **how})
         weights = {
             key.removeprefix("encoder."): value
             for key, value in checkpoint["state_dict"].items()

@@ -168,17 +168,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def smaller(chunk_tokens: int, memory: ActivationMemory, kept: int, batch_size: int, training: bool) -> str:
+def smaller(chunk_tokens: int, memory: ActivationMemory, batch_size: int, training: bool) -> str:
     """What to try after running out of memory: to keep less first, then smaller chunks, then a smaller batch.
 
     Only training keeps activations, and one chunk's are kept whatever the budget is, so that a smaller one changes
     nothing where no more were.
-
-    Args:
-        kept: chunks that kept their activations last time; 0 where there was no time yet.
     """
-    more = kept > 1 or (not kept and memory.budget == math.inf)
-    if training and more and memory.budget > 0:
+    if training and memory.kept > 1 and memory.budget > 0:
         return f"model.encoder.activation_memory {_less(memory)}"
     if chunk_tokens > 1024:
         return f"model.encoder.chunk_tokens {chunk_tokens // 2}"

@@ -175,9 +175,11 @@ class CptCLI(LightningCLI):
         config = self.config[self.verb]
         saved = (self.saved_config.get("run") or {}).get("folder")
         if config.ckpt_path and config.run.folder == saved and Path(config.ckpt_path).name == "last.ckpt":
-            return Path(config.ckpt_path).parent  # the run's own folder, from wherever the command is given
-        folder = Path(config.run.folder or f"runs/{Path(self.recipe).stem if self.recipe else 'run'}")
-        _check_writable(folder)
+            folder = Path(config.ckpt_path).parent  # the run's own folder, from wherever the command is given
+        else:
+            folder = Path(config.run.folder or f"runs/{Path(self.recipe).stem if self.recipe else 'run'}")
+        if self.verb == "fit":
+            _check_writable(folder)
         if self.verb != "fit" or config.ckpt_path or not (folder / "last.ckpt").exists():
             return folder
         number = 2
@@ -254,8 +256,7 @@ class CptCLI(LightningCLI):
             config = self.config[self.verb]
             encoder = self.model.encoder
             batch_size, training = config.data.batch_size, self.verb == "fit"
-            kept = encoder.work.kept_chunks if encoder.work else 0
-            cure = smaller(encoder.chunk_tokens, encoder.memory, kept, batch_size, training)
+            cure = smaller(encoder.chunk_tokens, encoder.memory, batch_size, training)
             raise TrainingError(f"out of memory; try --{cure}") from error
 
     def _check_end(self) -> None:
@@ -286,7 +287,12 @@ def _check_writable(folder: Path) -> None:
     Raises:
         ConfigError: naming the key.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:
+        raise ConfigError(
+            f"run.folder: {folder} cannot be reached ({error.strerror}); name another folder"
+        ) from None
     if not there.is_dir():
         raise ConfigError(f"run.folder: {there} is a file; name a folder")
     if not os.access(there, os.W_OK | os.X_OK):

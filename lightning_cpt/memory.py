@@ -56,6 +56,9 @@ class ActivationMemory:
         self.ranks_here = 1  # processes of the run that share this machine's memory
         self.bytes_per_token: float | None = None  # of a chunk's activations, padding included
         self.measured = 0  # tokens of the chunk that they were counted on
+        self.kept = (
+            0  # chunks that keep their activations in the last forward pass with gradients, begun or done
+        )
 
     @property
     def budget(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import platform
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,8 +33,15 @@ from data_prep.spool import FULL
 TASK_BYTES = 16_000_000  # of input, where nobody says how many tasks
 MAX_TASKS = 256
 _FORMAT = "cpt-pipeline-2"
-_DECIDING = ("lightning-cpt", "resiliparse", "fastwarc", "rensa", "tree-sitter")  # whose rules make the pairs
+# Whose rules make the pairs: of any, and of one kind of input.
+_DECIDING = {
+    "": ("lightning-cpt", "numpy", "rensa"),
+    "text": ("resiliparse", "fastwarc", "pyarrow"),
+    "pairs": ("pyarrow",),
+    "code": ("tree-sitter", *(f"tree-sitter-{one}" for one in LANGUAGES)),
+}
 _PLAN, _TEXTS = "plan", "evaluation.jsonl"
+ANEW = "overwrite"  # left by --overwrite, so that the same command goes on with what it has begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +178,7 @@ def make_plan(
     sizes = [_size(one) for one in inputs]
     wanted = tasks or min(MAX_TASKS, len(inputs), max(1, sum(sizes) // TASK_BYTES))
     out = pipe.out.absolute()
-    plan = Plan(out / WORK, out, pipe, _deal(inputs, sizes, min(wanted, len(inputs))), versions())
+    plan = Plan(out / WORK, out, pipe, _deal(inputs, sizes, min(wanted, len(inputs))), versions(pipe.kind))
     staged = b"".join(json.dumps([task, text]).encode("utf-8") + b"\n" for task, text in texts or ())
     mark = _mark(plan, [_state(one) for one in inputs], staged)
     if (plan.folder / _PLAN).exists():
@@ -190,6 +198,8 @@ def make_plan(
         shutil.rmtree(plan.folder, ignore_errors=True)
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
+        if anew:
+            (plan.folder / ANEW).touch()
         write_atomic(plan.folder / _TEXTS, staged)
         write_atomic(plan.folder / _PLAN, pickle.dumps((_FORMAT, plan, mark)))
     except OSError as error:
@@ -268,9 +278,10 @@ def _deal(items: Sequence[Any], sizes: Sequence[int], tasks: int) -> list[list[A
     return dealt
 
 
-def versions() -> dict[str, str | None]:
-    """Of the packages that decide what comes out, grammars among them; None of those that are not installed."""
-    return {name: version_of(name) for name in (*_DECIDING, *(f"tree-sitter-{one}" for one in LANGUAGES))}
+def versions(kind: str) -> dict[str, str | None]:
+    """Of Python and the packages that decide what comes out of such inputs; None of those that are not installed."""
+    names = (*_DECIDING[""], *_DECIDING[kind])
+    return {"python": platform.python_version(), **{name: version_of(name) for name in names}}
 
 
 def _mark(plan: Plan, states: list[Any], texts: bytes) -> str:

@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from data_prep.errors import DataError
 from data_prep.pipeline.config import Pipe
-from data_prep.pipeline.plan import WORK, Plan, Stage, make_plan
+from data_prep.pipeline.plan import ANEW, WORK, Plan, Stage, make_plan
 from data_prep.pipeline.stages import DONE, run_task
 from data_prep.shards import SPLITS
+from data_prep.shards.index import load_manifest
 from data_prep.shards.write import check_target
 
 EXECUTORS = ("local", "ray", "slurm")
@@ -36,13 +37,16 @@ def run(args: argparse.Namespace, pipe: Pipe, texts: Iterable[tuple[str, str]] |
 
     _check_slurm(args.executor, pipe)
     work = pipe.out / WORK
-    if (work / DONE).exists() and not args.overwrite:  # SLURM's last task leaves it so
-        return _finish(work)
-    if not work.exists() or (work / DONE).exists():
+    if args.overwrite and not (work / ANEW).exists():
+        shutil.rmtree(work, ignore_errors=True)
+    if (work / DONE).exists() and (args.overwrite or not _is_there(pipe.out)):
+        shutil.rmtree(work, ignore_errors=True)
+    if not work.exists():
         for name in SPLITS:
             check_target(pipe.out / name, overwrite=args.overwrite)
-        shutil.rmtree(work, ignore_errors=True)
     plan, begun = make_plan(pipe, args.tasks, texts, anew=args.overwrite)
+    if (work / DONE).exists():  # SLURM's last task leaves it so
+        return _finish(work)
     made = [
         (
             stage,
@@ -71,6 +75,15 @@ def run(args: argparse.Namespace, pipe: Pipe, texts: Iterable[tuple[str, str]] |
         if stage.name in ("exact", "near"):
             print(f"{stage.name}:\n{plan.report(stage.name).table()}", flush=True)
     return _finish(plan.folder)
+
+
+def _is_there(out: Path) -> bool:
+    """Whether the shards that a finished run made are still those in ``out``."""
+    made: dict[str, str] = json.loads((out / WORK / DONE).read_bytes())["fingerprints"]
+    try:
+        return all(load_manifest(out / name)["fingerprint"] == found for name, found in made.items())
+    except DataError:
+        return False
 
 
 def _check_slurm(executor: str, pipe: Pipe) -> None:

@@ -43,12 +43,12 @@ def run_task(folder: str, stage: str, rank: int) -> None:
         DataError: this machine has other packages than that on which it was begun, and would make other pairs.
     """
     plan, _ = load_plan(Path(folder))
-    here = versions()
+    here = versions(plan.pipe.kind)
     for name, wanted in plan.versions.items():
         if here[name] != wanted:
             raise DataError(
-                f"{name}: {here[name] or 'none'} here, but the run was begun with {wanted or 'none'}; install that, or "
-                "begin anew with --overwrite"
+                f"{name}: {here[name] or 'none'} here, but the run was begun with {wanted or 'none'}; install that here, or "
+                f"delete {folder} and begin anew"
             )
     _STAGES[stage](plan, rank)
 
@@ -178,7 +178,7 @@ def write(plan: Plan, rank: int) -> None:
 def _contamination(plan: Plan, pool: Pool, report: Report) -> dict[str, Any]:
     if not plan.pipe.evaluation:
         return {}
-    evaluation = EvaluationTexts(plan.evaluation_texts(), plan.pipe.ngrams)
+    evaluation = _evaluation(plan.folder, load_plan(plan.folder)[1])
     found = settle(pool.alive, plan.results("search"), pool.begins[:-1], evaluation, report)
     return {"contamination": found.to_dict()}
 

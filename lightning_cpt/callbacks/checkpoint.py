@@ -73,10 +73,9 @@ class RunCheckpoint(ModelCheckpoint):
         checkpoint before serves. A checkpoint needs all ranks, so all have to have seen it.
         """
         done = trainer.fit_loop.epoch_loop.batch_progress.current
-        steps = (
-            done.ready % trainer.accumulate_grad_batches == 0 or done.ready == trainer.num_training_batches
-        )
-        whole = steps and done.ready == done.completed
+        # At an epoch's end Lightning has counted the epoch, but not yet its batches back to 0.
+        within = done.ready == done.completed < trainer.num_training_batches
+        whole = within and done.ready % trainer.accumulate_grad_batches == 0
         together = trainer.world_size == 1 or getattr(exception, "on_all_ranks", False)
         between = isinstance(exception, DataError | SIGTERMException) and trainer.training and whole
         if between and together and not self._should_skip_saving_checkpoint(trainer):

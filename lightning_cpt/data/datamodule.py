@@ -55,7 +55,7 @@ class PairDataModule(LightningDataModule):
         seed: Seed of the order of the training pairs and of the choice of the pools.
         pool_size: Pairs in the fixed validation and test pools, of each source: those with the lowest
             xxh64(seed, id).
-        window_chunks: Chunks (of 512 pairs) of a source that are shuffled together; all workers of all ranks
+        window_chunks: Chunks (of up to 512 pairs) of a source that are shuffled together; all workers of all ranks
             share them.
         hard_negatives: Most negatives to take from each training pair, the first ones; pairs may have fewer.
         token_dropout: Share of the tokens of training texts that are left out, at random, against learning by

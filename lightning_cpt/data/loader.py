@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,8 @@ from lightning_cpt.data.reader import TrainingReader
 from lightning_cpt.errors import ConfigError
 
 STATE_VERSION = 3
+# As torch words it; an error that a worker raised comes under its own name, or with the worker's traceback.
+_LOST = re.compile(r"DataLoader worker \(pid[^)]*\) (is killed|exited unexpectedly)")
 
 
 class PairLoader:
@@ -212,7 +215,7 @@ class _From:
 
 def is_worker_lost(error: BaseException) -> bool:
     """Whether torch says that a process that reads data was killed."""
-    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+    return isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
 
 
 def worker_lost(error: BaseException) -> DataError:

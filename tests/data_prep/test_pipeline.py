@@ -173,11 +173,12 @@ def test_goes_on_where_it_stopped(inputs: Path, monkeypatch: pytest.MonkeyPatch)
     assert cpt("run", path) == 2  # finished
     done.clear()
     stops("exact", 0)
-    assert cpt("run", path, "--overwrite", "--workers", 1, "--tasks", 5) == 130
+    words = ("--overwrite", "--workers", 1, "--tasks", 5)
+    assert cpt("run", path, *words) == 130
     monkeypatch.undo()
     mined = len(list((inputs / "stopped" / WORK / "mine").iterdir()))
     stops("write", 9)
-    assert cpt("run", path, "--overwrite", "--workers", 1, "--tasks", 5) == 0  # goes on, as it was begun so
+    assert cpt("run", path, *words) == 0  # goes on, as it was begun so
     assert mined == 5
     assert ("mine", 0) not in done
     assert shard_bytes(inputs / "stopped") == shard_bytes(inputs / "whole")
@@ -193,17 +194,36 @@ def test_what_a_jobs_last_task_leaves_is_finished_by_the_same_command(
         patch.setattr(run, "_finish", lambda folder: 0)  # SLURM's jobs do all but that
         assert cpt("run", path, "--workers", 1, "--tasks", 2) == 0
     assert (inputs / "out" / WORK).exists()
+    other = pipe(inputs, "out", text={"paths": [str(inputs / "docs")], "piece_chars": 200})
+    assert cpt("run", other, "--workers", 1, "--tasks", 2) == 2
+    assert "holds a run of another pipeline" in capsys.readouterr().err
+    path = pipe(inputs, "out")
     capsys.readouterr()
     assert cpt("run", path) == 0
     assert "train pairs" in capsys.readouterr().out
     assert not (inputs / "out" / WORK).exists()
 
 
+def test_shards_that_were_deleted_before_that_are_made_again(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from data_prep.pipeline import run
+
+    path = pipe(inputs, "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_finish", lambda folder: 0)
+        assert cpt("run", path, "--workers", 1, "--tasks", 2) == 0
+    expected = shard_bytes(inputs / "out")
+    shutil.rmtree(inputs / "out" / "train")
+    assert cpt("run", path, "--overwrite", "--workers", 1, "--tasks", 2) == 0
+    assert shard_bytes(inputs / "out") == expected
+
+
 def test_a_machine_with_other_packages_does_none_of_the_tasks(
     inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = stages.versions
-    monkeypatch.setattr(stages, "versions", lambda: {**real(), "rensa": "0.0.1"})
+    monkeypatch.setattr(stages, "versions", lambda kind: {**real(kind), "rensa": "0.0.1"})
     assert cpt("run", pipe(inputs, "out"), "--workers", 1, "--tasks", 2) == 2
     said = capsys.readouterr().err
     assert "rensa: 0.0.1 here, but the run was begun with" in said

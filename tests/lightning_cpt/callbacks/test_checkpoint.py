@@ -84,7 +84,8 @@ def test_a_run_without_checkpoints_or_for_a_trial_writes_none(
         (0, 0, True),  # the beginning of an epoch
         (2, 2, True),
         (3, 3, False),  # in the middle of a step: its gradient so far would be lost
-        (21, 21, True),  # the epoch's last step has one batch alone
+        (20, 20, True),
+        (21, 21, False),  # an epoch's end, where Lightning's counters are between two states
         (2, 1, False),  # in the middle of a batch
     ],
 )
