@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.common import Record, alternate, parser, run, say, summary, table
 from benchmarks.prep_data import documents
-from benchmarks.prep_near import OURS, peers_stage, recall, signature_sides, stage
+from benchmarks.prep_near import FOR_RECALL, OURS, peers_stage, recall, signature_sides, stage
 from benchmarks.prep_runs import contamination, memory, stages, workers
 from lightning_cpt.errors import ConfigError
 
@@ -82,6 +82,9 @@ def _near(record: Record, texts: list[str], repetitions: int) -> dict[str, Any]:
     }
     sides[f"stage, {OURS}"] = lambda: _timed(texts, lambda: stage(texts))
     sides["stage, datasketch"] = lambda: _timed(texts, lambda: peers_stage(texts))
+    sides["stage, datasketch, weights for recall"] = lambda: _timed(
+        texts, lambda: peers_stage(texts, FOR_RECALL)
+    )
     alternate(record, sides, repetitions, lambda name, speed: say(f"{name}: {speed:,.0f} documents/s"))
     rows, ratios = [], {}
     for name in sides:

@@ -16,7 +16,7 @@ from data_prep.shingles import SHINGLE, batches, shingle_hashes, shingles
 
 THRESHOLD = 0.8
 OURS, BATCH, BULK = "ours", "datasketch update_batch", "datasketch bulk"
-_FOR_RECALL = (0.1, 0.9)  # datasketch's weights of false positives and false negatives
+FOR_RECALL = (0.1, 0.9)  # datasketch's weights of false positives and false negatives
 _BLOCK = 512  # documents that are sketched at a time
 
 
@@ -85,7 +85,7 @@ def recall(texts: list[str]) -> dict[str, float]:
         for number in range(first, len(texts))
         if jaccard(shingles(texts[number]), shingles(texts[number - first])) >= THRESHOLD
     ]
-    groups, theirs, eager = stage(texts), peers_stage(texts), peers_stage(texts, _FOR_RECALL)
+    groups, theirs, eager = stage(texts), peers_stage(texts), peers_stage(texts, FOR_RECALL)
     return {
         OURS: sum(groups[number] == groups[number - first] for number in true) / len(true),
         "datasketch": sum(number in theirs for number in true) / len(true),

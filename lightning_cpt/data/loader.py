@@ -23,7 +23,7 @@ from lightning_cpt.errors import ConfigError
 
 STATE_VERSION = 3
 # As torch words it; an error that a worker raised comes under its own name, or with the worker's traceback.
-_LOST = re.compile(r"DataLoader worker \(pid[^)]*\) (is killed|exited unexpectedly)")
+_LOST = re.compile(r"DataLoader worker \(pid.*?\) (is killed|exited unexpectedly)")
 
 
 class PairLoader:

@@ -232,6 +232,30 @@ def test_ctrl_c_before_the_first_checkpoint_says_so(
     assert "; go on as this time: cpt fit --ckpt_path run/last.ckpt\n" in capsys.readouterr().err
 
 
+def test_a_reading_process_that_is_killed_is_one_line(
+    tmp_path: Path, cpt: Callable[..., Any], recipe: Callable[..., Path]
+) -> None:
+    (tmp_path / "killer.py").write_text(
+        "from lightning.pytorch import Callback\n\n"
+        "class Killer(Callback):\n"
+        "    def on_train_batch_end(self, trainer, *_):\n"
+        "        if trainer.global_step == 3:\n"
+        "            trainer.train_dataloader._stream._workers[0].kill()\n"
+    )
+    changes = {
+        "trainer.callbacks": [{"class_path": "killer.Killer"}],
+        "trainer.max_steps": 500,
+        "data.workers": 2,
+    }
+    done = cpt("fit", "--config", recipe(changes))
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert re.match(
+        r"cpt: error: a process that reads training data was killed \(.*\); fewer data\.workers", last
+    )
+
+
 def test_an_unusable_folder_or_strategy_is_named_before_anything_is_built(
     here: Callable[..., Any], recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
