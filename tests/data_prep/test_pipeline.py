@@ -199,7 +199,7 @@ def test_what_a_jobs_last_task_leaves_is_finished_by_the_same_command(
     assert "holds a run of another pipeline" in capsys.readouterr().err
     path = pipe(inputs, "out")
     capsys.readouterr()
-    assert cpt("run", path) == 0
+    assert cpt("run", path, "--workers", 1, "--tasks", 2) == 0
     assert "train pairs" in capsys.readouterr().out
     assert not (inputs / "out" / WORK).exists()
 

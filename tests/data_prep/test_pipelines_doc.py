@@ -25,7 +25,7 @@ def test_the_yaml_and_the_table(tmp_path: Path) -> None:
     pipe = read_pipe(tmp_path / "pipe.yaml")
     assert (pipe.source, pipe.evaluation, pipe.slurm["partition"]) == ("books", "../shared/data", "cpu")
     rows = re.findall(r"^\| `(\w+)` \| (\w) \|", TEXT, re.MULTILINE)
-    plan = Plan(tmp_path, tmp_path, pipe, [[], [], []])
+    plan = Plan(tmp_path, tmp_path, pipe, [[], [], []], {})
     assert [Stage(name, 3 if tasks == "N" else int(tasks)) for name, tasks in rows] == plan.stages()
 
 
