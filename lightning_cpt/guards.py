@@ -20,6 +20,9 @@ _SHOWN = 5  # ids in one line
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|failed to allocate|ALLOC_FAILED", re.IGNORECASE
 )
+_RANK_LOST = re.compile(
+    r"Connection (reset|closed|refused) by peer|Connection closed by|remote process exited|Broken pipe|Socket closed"
+)
 
 _Own = TypeVar("_Own")
 
@@ -166,6 +169,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         runtime and _OUT_OF_MEMORY.search(str(error)) is not None
     )
+
+
+def is_rank_lost(error: BaseException) -> bool:
+    """Whether another rank went away while this one waited for it."""
+    return isinstance(error, RuntimeError) and _RANK_LOST.search(str(error)) is not None
 
 
 def smaller(chunk_tokens: int, memory: ActivationMemory, batch_size: int, training: bool) -> str:

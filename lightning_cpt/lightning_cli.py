@@ -33,7 +33,7 @@ from lightning_cpt.data.datamodule import PairDataModule
 from lightning_cpt.data.loader import is_worker_lost, worker_lost
 from lightning_cpt.encoder import HOW, TextEncoder
 from lightning_cpt.errors import ConfigError, TrainingError
-from lightning_cpt.guards import is_out_of_memory, smaller
+from lightning_cpt.guards import is_out_of_memory, is_rank_lost, smaller
 from lightning_cpt.losses import InfoNCE
 from lightning_cpt.module import ContrastiveModule, check_precision
 from lightning_cpt.nested_keys import keep_neighbours
@@ -251,6 +251,10 @@ class CptCLI(LightningCLI):
         except (RuntimeError, MemoryError) as error:
             if is_worker_lost(error):
                 raise TrainingError(str(worker_lost(error))) from error
+            if self.trainer.world_size > 1 and is_rank_lost(error):
+                raise TrainingError(
+                    "another rank has ended, and this one cannot go on alone; that one's own message says why"
+                ) from error
             if not is_out_of_memory(error):
                 raise
             config = self.config[self.verb]

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from lightning_cpt.data.batch import PairBatch
 from lightning_cpt.errors import TrainingError
 from lightning_cpt.gather import rank_and_world_size
-from lightning_cpt.guards import Named, check_gradient, check_loss, gradient_norm, is_out_of_memory, smaller
+from lightning_cpt.guards import (
+    Named,
+    check_gradient,
+    check_loss,
+    gradient_norm,
+    is_out_of_memory,
+    is_rank_lost,
+    smaller,
+)
 from lightning_cpt.memory import ActivationMemory
 from lightning_cpt.module import ContrastiveModule
 from lightning_cpt.ragged import Ragged
@@ -175,6 +183,19 @@ def test_a_smaller_budget_is_not_proposed_where_one_chunk_alone_was_to_be_kept()
     memory = ActivationMemory("64GiB")
     memory.kept = 1
     assert smaller(65536, memory, 512, training=True) == "model.encoder.chunk_tokens 32768"
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        ("[gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:55988: Connection reset by peer.", True),
+        ("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:4321", True),
+        ("NCCL error: remote process exited or there was a network error", True),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_a_rank_that_went_away_is_told_from_other_errors(text: str, lost: bool) -> None:
+    assert is_rank_lost(RuntimeError(text)) == lost
 
 
 def test_the_smallest_chunks_leave_a_smaller_batch() -> None:

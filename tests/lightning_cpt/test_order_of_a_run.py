@@ -128,12 +128,23 @@ def test_killed_from_outside_at_random_moments_one_rank_or_both(
 ) -> None:
     """In the middle of a step, of an exchange or of a checkpoint: the ranks that are left end by themselves."""
     steps, rng = 400, random.Random(7)
-    config = recipe(changes(tmp_path, **{"trainer.max_steps": steps}))
-    expected = planned(cpt, config, steps)  # this also leaves recorder.py there
+    # Written before the step: a checkpoint that has the step has all ranks' ids of it.
+    (tmp_path / "starts.py").write_text(
+        "import json\n"
+        "from pathlib import Path\n"
+        "from lightning.pytorch import Callback\n\n"
+        "class Starts(Callback):\n"
+        "    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):\n"
+        f"        with open(Path({str(tmp_path)!r}, f'ids-{{trainer.global_rank}}.txt'), 'a') as file:\n"
+        "            file.write(json.dumps([trainer.fit_loop.total_batch_idx, batch.ids]) + '\\n')\n"
+    )
+    further = {"trainer.max_steps": steps, "trainer.callbacks": [{"class_path": "starts.Starts"}]}
+    config = recipe(changes(tmp_path, **further))
+    expected = planned(cpt, config, steps)
     last, ids = tmp_path / "run" / "last.ckpt", tmp_path / "ids-0.txt"
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for who in ("both", "first", "second", "both", "second", "first"):
+    for who in ("both", "first", "second", "first"):
         begin = ["--ckpt_path", str(last)] if last.exists() else ["--config", str(config)]
         before = ids.stat().st_size if ids.exists() else 0
         with (tmp_path / "out.txt").open("w") as out:
@@ -154,6 +165,9 @@ def test_killed_from_outside_at_random_moments_one_rank_or_both(
             assert time.monotonic() < deadline, f"{who} killed, and the other waits"
             time.sleep(0.1)
         assert not last.exists() or batches_of(last) < steps  # it was not at its end
+        said = (tmp_path / "out.txt").read_text()
+        assert "Traceback" not in said, said
+        assert who == "both" or "another rank has ended" in said
     done = cpt("fit", "--ckpt_path", last, *on_ranks(2, 2))
     assert done.returncode == 0, done.stderr
     assert trained(tmp_path) == expected
