@@ -167,7 +167,7 @@ def test_killed_from_outside_at_random_moments_one_rank_or_both(
         assert not last.exists() or batches_of(last) < steps  # it was not at its end
         said = (tmp_path / "out.txt").read_text()
         assert "Traceback" not in said, said
-        assert who == "both" or "another rank has ended" in said
+        assert who != "first" or "another rank has ended" in said  # rank 0 ends with its child at once
     done = cpt("fit", "--ckpt_path", last, *on_ranks(2, 2))
     assert done.returncode == 0, done.stderr
     assert trained(tmp_path) == expected
