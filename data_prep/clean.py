@@ -51,7 +51,7 @@ def clean(
     """Mark what goes in ``corpus.alive`` and count it in ``report``; the outcome does not depend on the order.
 
     Of pairs that are alike on a side, one of the test split stays, else one of the validation split, else the
-    one with the smallest id. What memory holds for each pair is some 20 bytes beside the shards' index.
+    one with the smallest id. What memory holds for each pair is some tens of bytes, the shards' index among them.
 
     Args:
         corpus: Read once, and once more for near-duplicates.

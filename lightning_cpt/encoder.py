@@ -6,7 +6,6 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,7 +194,7 @@ class TextEncoder(nn.Module):
         """Unit vectors of tokenised texts, with gradients, at least float32: ``(n, dim)``."""
         encode: Callable[[Ragged], Tensor] = self._encode_chunk
         if self.in_step:
-            encode = partial(self._gathering, blocks(self))
+            encode = one_at_a_time(blocks(self))(encode)
         if (lookups := self._lookups()) is not None:
             encode = lookups.used(encode)
         vectors, self.work = encode_in_chunks(
@@ -209,10 +208,6 @@ class TextEncoder(nn.Module):
             weights=lambda: storages(self.parameters()),
         )
         return vectors
-
-    def _gathering(self, layers: Sequence[nn.Module], chunk: Ragged) -> Tensor:
-        with one_at_a_time(layers):
-            return self._encode_chunk(chunk)
 
     def _lookups(self) -> Lookups | None:
         """One table for the gradient of the token embedding, where that helps and is the same."""

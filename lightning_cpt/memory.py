@@ -56,9 +56,7 @@ class ActivationMemory:
         self.ranks_here = 1  # processes of the run that share this machine's memory
         self.bytes_per_token: float | None = None  # of a chunk's activations, padding included
         self.measured = 0  # tokens of the chunk that they were counted on
-        self.kept = (
-            0  # chunks that keep their activations in the last forward pass with gradients, begun or done
-        )
+        self.kept = 0  # chunks that the last forward pass with gradients kept, or was about to keep
 
     @property
     def budget(self) -> float:

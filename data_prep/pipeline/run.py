@@ -36,17 +36,10 @@ def run(args: argparse.Namespace, pipe: Pipe, texts: Iterable[tuple[str, str]] |
     from data_prep import engine  # datatrove takes a second to import
 
     _check_slurm(args.executor, pipe)
-    work = pipe.out / WORK
-    if args.overwrite and not (work / ANEW).exists():
-        shutil.rmtree(work, ignore_errors=True)
-    if (work / DONE).exists() and (args.overwrite or not _is_there(pipe.out)):
-        shutil.rmtree(work, ignore_errors=True)
-    if not work.exists():
-        for name in SPLITS:
-            check_target(pipe.out / name, overwrite=args.overwrite)
+    _make_way(pipe.out, args.overwrite)
     plan, begun = make_plan(pipe, args.tasks, texts, anew=args.overwrite)
-    if (work / DONE).exists():  # SLURM's last task leaves it so
-        return _finish(work)
+    if (plan.folder / DONE).exists():  # SLURM's last task leaves it so
+        return _finish(plan.folder)
     made = [
         (
             stage,
@@ -75,6 +68,17 @@ def run(args: argparse.Namespace, pipe: Pipe, texts: Iterable[tuple[str, str]] |
         if stage.name in ("exact", "near"):
             print(f"{stage.name}:\n{plan.report(stage.name).table()}", flush=True)
     return _finish(plan.folder)
+
+
+def _make_way(out: Path, overwrite: bool) -> None:
+    """Remove a run that is not to be gone on with; where none is left, refuse shards that must not be replaced."""
+    work = out / WORK
+    done = (work / DONE).exists()
+    if (overwrite and (done or not (work / ANEW).exists())) or (done and not _is_there(out)):
+        shutil.rmtree(work, ignore_errors=True)
+    if not work.exists():
+        for name in SPLITS:
+            check_target(out / name, overwrite=overwrite)
 
 
 def _is_there(out: Path) -> bool:

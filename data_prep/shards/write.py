@@ -82,7 +82,8 @@ def write_shards(
         folder: Made if needed; must not hold tars of somebody else.
         pairs: Checked pairs.
         source: The corpus' name, part of the shards' names: letters, digits, ``-`` and ``_``.
-        records_per_chunk: Most records in one member, which also ends with 4 million characters: the unit of reading, of shuffling and of damage.
+        records_per_chunk: Most records in one member, which also ends with 4 million characters: the unit of
+            reading, of shuffling and of damage.
         shard_bytes: A tar is closed when it has grown past this many bytes.
         overwrite: Replace the finished shards in ``folder``, once the new ones are complete.
 

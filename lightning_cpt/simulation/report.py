@@ -98,9 +98,8 @@ def _reads(plan: Plan, world_size: int, workers: int, numbers: Sequence[int]) ->
     for at, number in enumerate(numbers):
         loads[at] = np.bincount(readers(plan.places(number), world_size, workers), minlength=units)
     share = loads.sum(0)
-    by_rank = loads.reshape(len(numbers), workers, world_size).sum(
-        (0, 1)
-    )  # worker w of rank r is unit w * world + r
+    # Worker w of rank r is unit w * world_size + r.
+    by_rank = loads.reshape(len(numbers), workers, world_size).sum((0, 1))  # (world_size,)
     held = by_rank / by_rank.sum()
     yield "pairs read by each rank: " + (
         ", ".join(f"{part:.1%}" for part in held)

@@ -284,3 +284,34 @@ def test_an_epochs_last_step_with_fewer_batches_is_their_mean_too(
     assert [ContrastiveModule._of_short_step(module, i) for i in range(batches)] == factors
     trainer.num_training_batches = float("inf")  # a stream has no end
     assert ContrastiveModule._of_short_step(module, 7) == 1
+
+
+class Gradients(Callback):
+    """Keeps the encoder's gradient of each optimizer step, as one vector."""
+
+    def __init__(self) -> None:
+        self.found: list[torch.Tensor] = []
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        parts = [p.grad.flatten() for p in pl_module.encoder.parameters() if p.grad is not None]
+        self.found.append(torch.cat(parts).clone())
+
+
+@pytest.mark.filterwarnings("ignore:.*negatives of one data.batch_size only")
+def test_the_gradient_of_an_epochs_short_step_is_that_of_its_batch(
+    tmp_path: Path, make: Callable[..., Any]
+) -> None:
+    steps = {}
+    for parts in (1, 2):
+        module, data = make(learning_rate=1e-12)  # the weights stay where they are
+        for part in module.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0  # each step draws its own
+        kept = Gradients()
+        limits = {"max_epochs": 1, "limit_train_batches": 3, "limit_val_batches": 0}
+        trainer(tmp_path, kept, accumulate_grad_batches=parts, **limits).fit(module, data)
+        steps[parts] = kept.found
+    one, two = steps[1], steps[2]
+    assert (len(one), len(two)) == (3, 2)
+    torch.testing.assert_close(two[0], (one[0] + one[1]) / 2)
+    torch.testing.assert_close(two[1], one[2])

@@ -193,9 +193,8 @@ def test_no_rank_ever_holds_all_layers_nor_their_whole_gradient(
     for chunks, gathered, summed in gloo_pool.run(2, watched, encoder.to_dict(), half):
         assert chunks > 3
         assert gathered <= 3  # one runs, the next one and the one behind may be on their way
-        assert summed == [weights] * (
-            chunks - 1
-        )  # each pass of the backward's begins with the last one's sum
+        # Each pass of the backward pass begins with the sum of those before it in pieces.
+        assert summed == [weights] * (chunks - 1)
 
 
 def test_the_layers_are_the_backbones_blocks(tokenizer_folder: str) -> None:
