@@ -82,6 +82,7 @@ def encode_in_chunks(
     tail: bool = False,
     in_step: bool = False,
     weights: Callable[[], set[int]] = set,
+    recompute: Callable[[Forward, Ragged], Tensor] | None = None,
 ) -> tuple[Tensor, Work]:
     """``forward`` over ``batch``, chunk by chunk, rows in the batch's own order.
 
@@ -99,6 +100,7 @@ def encode_in_chunks(
         in_step: the weights are cut over the ranks: run and recompute as many chunks on every rank, since each
             gathers weights from all of them, and add up each chunk's gradient in pieces before the next.
         weights: addresses of the storages of weights, asked for when a chunk's activations are counted.
+        recompute: encodes a chunk that runs again in the backward pass; None is torch's checkpoint.
 
     Returns:
         ``(n, d)``, and the work that it is.
@@ -124,7 +126,7 @@ def encode_in_chunks(
     for number, chunk in enumerate(chunks):
         encode: Callable[[], Tensor] = partial(forward, chunk)
         if number < len(chunks) - kept:
-            encode = partial(_recomputed, forward, chunk)
+            encode = partial(recompute or _checkpointed, forward, chunk)
         # Again on a larger one: the weights' 16-bit copies weigh the less, the more tokens there are.
         elif graph and number == len(chunks) - 1 and sizes[-1] > memory.measured:
             encode = partial(memory.measure, encode, sizes[-1], weights())
@@ -133,7 +135,7 @@ def encode_in_chunks(
     return torch.cat(encoded)[moved(dummies + order.argsort(), batch.device)], work
 
 
-def _recomputed(forward: Forward, chunk: Ragged) -> Tensor:
+def _checkpointed(forward: Forward, chunk: Ragged) -> Tensor:
     """Encode a chunk that runs again in the backward pass.
 
     ``checkpoint`` keeps the random state of the devices whose tensors it is handed, and looks for them in tuples

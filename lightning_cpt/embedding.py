@@ -6,7 +6,8 @@ adding those tables is a tenth of a step on a CPU. Here each chunk adds only the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,9 +27,9 @@ class Lookups:
 
     def __init__(self, module: nn.Embedding) -> None:
         self._module = module
-        self._table = _Table(module)
+        self.table = Table(module)
         # All chunks' lookups hang on this number, so autograd reaches the weight once, behind the last of them.
-        self._anchor: Tensor = _Anchor.apply(module.weight, self._table)
+        self.anchor: Tensor = _Anchor.apply(module.weight, self.table)
 
     def used(self, encode: Callable[[Ragged], Tensor]) -> Callable[[Ragged], Tensor]:
         """``encode`` with the module's lookups being these, in the forward pass and when it is computed again."""
@@ -42,18 +43,31 @@ class Lookups:
 
         return encoded
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """For a backward pass within another: it ends at the table, and the other one's goes on by the anchor."""
+        anchor, self.anchor = self.anchor, self.anchor.detach().requires_grad_()
+        try:
+            yield
+        finally:
+            self.anchor = anchor
+
     def _look_up(self, ids: Tensor) -> Tensor:
-        found: Tensor = _Rows.apply(self._anchor, ids, self._table)  # (*ids.shape, dim)
+        found: Tensor = _Rows.apply(self.anchor, ids, self.table)  # (*ids.shape, dim)
         return found
 
 
-class _Table:
+class Table:
     """The embedding's weight, and the sum of its gradients so far. (Knows nothing of the graph: no circle.)"""
 
     def __init__(self, module: nn.Embedding) -> None:
         self.weight = module.weight.detach()
         self._padding = module.padding_idx
         self._sum: Tensor | None = None  # (vocabulary, dim), from the first chunk's backward pass on
+
+    def of(self, weight: Tensor) -> bool:
+        """Whether it is this weight's."""
+        return weight.data_ptr() == self.weight.data_ptr()
 
     def add(self, ids: Tensor, grad: Tensor) -> None:
         """Add the gradient of looked-up rows; the padding token's stays 0, as in torch."""
@@ -73,7 +87,7 @@ class _Table:
 
 class _Anchor(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, table: _Table) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, table: Table) -> Tensor:
         ctx.table = table
         return weight.new_zeros(())
 
@@ -85,7 +99,7 @@ class _Anchor(torch.autograd.Function):
 
 class _Rows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, ids: Tensor, table: _Table) -> Tensor:
+    def forward(ctx: Any, anchor: Tensor, ids: Tensor, table: Table) -> Tensor:
         ctx.table = table
         ctx.save_for_backward(ids)
         return F.embedding(ids, table.weight)

@@ -31,11 +31,12 @@ from lightning_cpt.backbone import (
     restore_config,
 )
 from lightning_cpt.checkpoint import read_checkpoint, refuse_another_class, run_name
-from lightning_cpt.chunks import Work, encode_in_chunks, plan_chunks
+from lightning_cpt.chunks import Forward, Work, encode_in_chunks, plan_chunks
 from lightning_cpt.embedding import Lookups, summable
 from lightning_cpt.errors import ConfigError
 from lightning_cpt.memory import ActivationMemory, storages
 from lightning_cpt.ragged import Ragged, moved
+from lightning_cpt.recompute import Recompute
 from lightning_cpt.start import is_checkpoint, start_from
 from lightning_cpt.tail import Tail
 from lightning_cpt.tokenization import SIDES, PairTokenizer, Side
@@ -192,11 +193,14 @@ class TextEncoder(nn.Module):
 
     def forward(self, batch: Ragged) -> Tensor:
         """Unit vectors of tokenised texts, with gradients, at least float32: ``(n, dim)``."""
-        encode: Callable[[Ragged], Tensor] = self._encode_chunk
+        encode: Forward = self._encode_chunk
         if self.in_step:
             encode = one_at_a_time(blocks(self))(encode)
-        if (lookups := self._lookups()) is not None:
-            encode = lookups.used(encode)
+        recompute = None
+        if torch.is_grad_enabled() and not (self.compiled or self.in_step) and self.device.type == "cpu":
+            lookups = self._lookups()
+            encode = lookups.used(encode) if lookups else encode
+            recompute = Recompute(self, lookups)
         vectors, self.work = encode_in_chunks(
             encode,
             batch,
@@ -206,13 +210,12 @@ class TextEncoder(nn.Module):
             tail=self._tail.part is not None,
             in_step=self.in_step,
             weights=lambda: storages(self.parameters()),
+            recompute=recompute,
         )
         return vectors
 
     def _lookups(self) -> Lookups | None:
-        """One table for the gradient of the token embedding, where that helps and is the same."""
-        if not torch.is_grad_enabled() or self.compiled or self.in_step or self.device.type != "cpu":
-            return None
+        """One table for the gradient of the token embedding, where that is the same."""
         try:
             words = self.backbone.get_input_embeddings()  # type: ignore[operator]
         except (AttributeError, NotImplementedError):  # a backbone of somebody's own

@@ -111,7 +111,7 @@ def test_the_graph_is_freed_without_the_collector() -> None:
     try:
         lookups = Lookups(table)
         found = lookups.used(lambda chunk: table(chunk.ids))(Ragged(torch.tensor([2]), torch.tensor([1])))
-        kept = weakref.ref(lookups._table)
+        kept = weakref.ref(lookups.table)
         del lookups, found
         assert kept() is None
     finally:
