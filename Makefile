@@ -51,7 +51,7 @@ $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -q --no-deps litdata obstore boto3 botocore s3transfer jmespath open_clip_torch
 	@touch $@ $(VENV)/.dev $(VENV)/.quickstart
 
-bench: $(VENV)/.bench  ## the side-by-side benchmarks; tables and JSON under benchmarks/results
+bench: $(VENV)/.bench  ## the side-by-side benchmarks; tables on the screen, JSON under benchmarks/results
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove what the tools left, not runs/ and not .venv

@@ -178,7 +178,7 @@ class HeadToHead:
         return settings[0]
 
     def _tune(self, side: str) -> float:
-        """The best of three rates on the validation pairs, in half the seconds, once."""
+        """The best of the part's rates on the validation pairs, in half the seconds, once."""
         scores = {}
         for rate in _RATES[self.part.name]:
             name = f"{self.part.name} tune {side} {rate:.0e}"

@@ -80,8 +80,8 @@ class TextEncoder(nn.Module):
         padding_free: run the backbone on tokens without padding: ``auto`` does so on CUDA in 16-bit mixed
             precision where the backbone allows it, ``true`` stops a training where it cannot be, ``false`` sorts
             and pads.
-        compile: let torch.compile fuse the backbone's kernels: a minute or more at the start for a tenth of each
-            step and upwards; needs a C++ compiler on CPU. Not with fsdp2.
+        compile: let torch.compile fuse the backbone's kernels: a minute or more at the start, for quicker steps
+            where it helps; needs a C++ compiler on CPU. Not with fsdp2.
         trust_remote_code: run model code from the hub's repository.
 
     Raises:

@@ -51,12 +51,14 @@ class Bad(NamedTuple):
         records: pairs of the rank.
         ids: of those whose vectors of x or y are no numbers, in full.
         hard: hard negatives whose vectors are none.
+        owners: the records that these belong to, in full, where the batch knows that.
     """
 
     loss: str
     records: int
     ids: list[str]
     hard: int
+    owners: list[str]
 
 
 def check_loss(loss: Tensor, vectors: list[Tensor], batch: PairBatch, step: int) -> None:
@@ -78,9 +80,25 @@ def check_loss(loss: Tensor, vectors: list[Tensor], batch: PairBatch, step: int)
         return
     bad = [~torch.isfinite(side.detach()).all(1) for side in vectors]  # (n,), (n,) and (m,)
     rows = torch.stack(bad[:2]).any(0).nonzero().squeeze(1).tolist()
-    hard, names = sum(int(side.sum()) for side in bad[2:]), _names(Named.of(batch))
-    own = Bad("" if good else str(float(loss.detach())), len(batch), [names[row] for row in rows], hard)
+    names = _names(Named.of(batch))
+    hard = torch.cat(
+        [side.nonzero().squeeze(1).cpu() for side in bad[2:]] or [torch.empty(0, dtype=torch.int64)]
+    )  # (k,)
+    own = Bad(
+        "" if good else str(float(loss.detach())),
+        len(batch),
+        [names[row] for row in rows],
+        len(hard),
+        [names[row] for row in _owners(hard, batch.negative_counts)],
+    )
     raise TrainingError(f"step {step}: {_account(_of_all_ranks(own))}")
+
+
+def _owners(negatives: Tensor, counts: Tensor) -> list[int]:
+    """Rows of the records with these hard negatives, each once; none where the counts are not known."""
+    ends = counts.cumsum(0)
+    rows: list[int] = torch.searchsorted(ends, negatives, right=True).unique().tolist() if len(ends) else []
+    return rows
 
 
 def _on_any_rank(flag: Tensor) -> bool:
@@ -111,17 +129,18 @@ def _names(batch: Named) -> list[str]:
 def _account(ranks: list[Bad]) -> str:
     """What is wrong, where, and what to do."""
     ids = [name for rank in ranks for name in rank.ids]
+    owners = [name for rank in ranks for name in rank.owners]
     records, hard = sum(rank.records for rank in ranks), sum(rank.hard for rank in ranks)
     loss = next(rank.loss for rank in ranks if rank.loss)
     where = f"{len(ids)} of {records} records have no finite vector{_shown(ids)}"
-    if hard:  # the batch does not know whose they are
-        where += f"; nor {'has a hard negative' if hard == 1 else f'have {hard} hard negatives'}"
+    if hard:
+        where += f"; nor {'has a hard negative' if hard == 1 else f'have {hard} hard negatives'}{_shown(owners, ' of ')}"
     return f"the loss is {loss} ({where}); {_cure(len(ids), records, hard)}"
 
 
-def _shown(ids: list[str]) -> str:
+def _shown(ids: list[str], before: str = ": ") -> str:
     more = " ..." if len(ids) > _SHOWN else ""
-    return f": {', '.join(ids[:_SHOWN])}{more}" if ids else ""
+    return f"{before}{', '.join(ids[:_SHOWN])}{more}" if ids else ""
 
 
 def _cure(bad: int, records: int, hard: int) -> str:

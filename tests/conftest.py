@@ -252,6 +252,12 @@ def search_data() -> Path:
     return _data("raw/cranfield")
 
 
+@pytest.fixture(scope="session")
+def snli_data() -> Path:
+    """SentEval's copy of SNLI's validation and test files."""
+    return _data("raw/snli_senteval") / "raw" / "snli_senteval"
+
+
 @pytest.fixture(autouse=True)
 def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command adds its working folder, which is another one in each test."""

@@ -21,9 +21,23 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def commands() -> list[str]:
-    """Of the README and of every page of docs."""
+    """Of the README and of every page of docs, those for many machines too."""
     joined = "\n".join(re.sub(r" \\\n\s*", " ", page.read_text(encoding="utf-8")) for page in PAGES)
-    return [line.strip().partition(" #")[0] for line in joined.splitlines() if line.startswith("    cpt ")]
+    found = [line.strip().partition(" #")[0] for line in joined.splitlines() if line.startswith("    cpt ")]
+    return [
+        *found,
+        *(f"cpt {rest}" for rest in re.findall(r" -m lightning_cpt\.cli (.*)", joined)),
+        *of_script(joined),
+    ]
+
+
+def of_script(text: str) -> list[str]:
+    """What the script for SLURM may run: for a new run, and for one that was ended."""
+    (folder,) = re.findall(r"^run=(.*)$", text, re.MULTILINE)
+    return [
+        f"cpt fit {' '.join(one.split())}".replace("$run", folder)
+        for one in re.findall(r"what=\((.*?)\)", text, re.DOTALL)
+    ]
 
 
 @pytest.mark.parametrize("command", commands())
@@ -75,6 +89,7 @@ def _needed(words: list[str]) -> list[str]:
 
 def test_there_are_commands_to_test() -> None:
     assert len(commands()) >= 14
+    assert sum("--trainer.num_nodes 2" in command for command in commands()) == 2
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))

@@ -29,9 +29,21 @@ class PairBatch:
         sources: Name of the corpus of each pair; none where the records do not say.
         cut: Whether x and y lost tokens to truncation, bool ``(n, 2)``, always on the CPU; ``(0, 2)`` where that is
             not known.
+        negative_counts: Hard negatives of each pair, int64 ``(n,)``, always on the CPU; ``(0,)`` where that is not known.
     """
 
-    __slots__ = ("cut", "hashes", "ids", "negative_hashes", "negatives", "rows", "sources", "x", "y")
+    __slots__ = (
+        "cut",
+        "hashes",
+        "ids",
+        "negative_counts",
+        "negative_hashes",
+        "negatives",
+        "rows",
+        "sources",
+        "x",
+        "y",
+    )
 
     def __init__(
         self,
@@ -44,6 +56,7 @@ class PairBatch:
         negative_hashes: Tensor | None = None,
         sources: Sequence[str] = (),
         cut: Tensor | None = None,
+        negative_counts: Tensor | None = None,
     ) -> None:
         self.x = x
         self.y = y
@@ -55,6 +68,7 @@ class PairBatch:
         self.negative_hashes = none if negative_hashes is None else negative_hashes
         self.sources = list(sources)
         self.cut = torch.empty((0, 2), dtype=torch.bool) if cut is None else cut
+        self.negative_counts = none if negative_counts is None else negative_counts
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,6 +93,7 @@ class PairBatch:
             self.negative_hashes.to(device, non_blocking=non_blocking),
             self.sources,
             self.cut,
+            self.negative_counts,
         )
 
     def pin_memory(self) -> PairBatch:
@@ -93,6 +108,7 @@ class PairBatch:
             self.negative_hashes.pin_memory(),
             self.sources,
             self.cut,
+            self.negative_counts,
         )
 
 
@@ -108,7 +124,8 @@ def make_batch(
 
     Pre-tokenised ones have ids in the place of texts, and the hashes of their negatives' texts.
     """
-    negatives = [text for record in records for text in record.get("negatives", [])[:hard_negatives]]
+    given = [record.get("negatives", [])[:hard_negatives] for record in records]
+    negatives = [text for texts in given for text in texts]
     hashes_of_negatives = [value for record in records for value in _hashes(record, hard_negatives)]
     (x, cut_x), (y, cut_y) = _side(records, tokenizer, "x"), _side(records, tokenizer, "y")
     return PairBatch(
@@ -121,6 +138,7 @@ def make_batch(
         as_int64(hashes_of_negatives),
         [str(record["source"]) for record in records if "source" in record],
         torch.stack([cut_x, cut_y], dim=1) if len(cut_x) == len(cut_y) else None,
+        torch.tensor([len(texts) for texts in given], dtype=torch.int64),
     )
 
 

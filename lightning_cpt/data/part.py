@@ -66,7 +66,6 @@ class Part:
     ) -> Part:
         """Tokenise records."""
         batch = make_batch(records, tokenizer, rows=torch.from_numpy(rows), hard_negatives=hard_negatives)
-        counts = [len(record.get("negatives", [])[:hard_negatives]) for record in records]
         return cls(
             torch.from_numpy(places),
             torch.from_numpy(ranks),
@@ -75,7 +74,7 @@ class Part:
             batch.x,
             batch.y,
             batch.negatives or Ragged.from_lists([]),
-            torch.tensor(counts, dtype=torch.int64),
+            batch.negative_counts,
             batch.negative_hashes,
             batch.ids,
             batch.cut,
@@ -167,4 +166,5 @@ class Part:
             self.negative_hashes,
             [data.names[at] for at in source.tolist()],
             self.cut,
+            self.counts,
         )

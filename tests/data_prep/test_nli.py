@@ -204,3 +204,16 @@ def test_ids_that_come_twice(tmp_path: Path, prep: Callable[..., int]) -> None:
     path.write_text(path.read_text().replace("a#3", "a#1"))
     with pytest.raises(DataError, match=r"id 'a\.jsonl:a#1': two different pairs have it"):
         prep("nli", path, "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("names", "count", "pairs"),
+    [(["dev"], 3253, 3170), (["test"], 3247, 3167), (["dev", "test"], 6502, None)],
+)
+def test_the_real_files_have_so_many(
+    snli_data: Path, names: list[str], count: int, pairs: int | None
+) -> None:
+    report = Report()
+    found = read(*(snli_data / f"s1.{name}" for name in names), report=report)
+    assert report.kept["triplets"] == count
+    assert pairs is None or len(found) == pairs

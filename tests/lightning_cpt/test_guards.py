@@ -75,11 +75,24 @@ def test_the_records_without_a_vector_are_named() -> None:
         check_loss(torch.tensor(NAN), vectors(9, *range(7)), batch(9), 7)
 
 
-def test_a_hard_negative_without_a_vector_is_counted() -> None:
-    for bad, text in (((1,), "nor has a hard negative"), ((1, 3), "nor have 2 hard negatives")):
-        sides = [*vectors(3), vectors(4, *bad)[0]]
-        with pytest.raises(TrainingError, match=rf"\(0 of 3 records .*; {text}\); .* data.hard_negatives 0$"):
-            check_loss(torch.tensor(NAN), sides, batch(3), 7)
+@pytest.mark.parametrize(
+    ("counts", "bad", "text"),
+    [
+        ([], (1,), "nor has a hard negative"),
+        ([], (1, 3), "nor have 2 hard negatives"),
+        ([0, 3, 1], (1,), "nor has a hard negative of 'pair1' of books"),
+        ([0, 3, 1], (1, 3), "nor have 2 hard negatives of 'pair1' of books, 'pair2' of books"),
+        ([2, 0, 2], (3,), "nor has a hard negative of 'pair2' of books"),
+        ([2, 0, 2], (1,), "nor has a hard negative of 'pair0' of books"),
+    ],
+)
+def test_the_record_of_a_hard_negative_without_a_vector_is_named(
+    counts: list[int], bad: tuple[int, ...], text: str
+) -> None:
+    sides, made = [*vectors(3), vectors(4, *bad)[0]], batch(3)
+    made.negative_counts = torch.tensor(counts, dtype=torch.int64)
+    with pytest.raises(TrainingError, match=rf"\(0 of 3 records .*; {text}\); .* data.hard_negatives 0$"):
+        check_loss(torch.tensor(NAN), sides, made, 7)
 
 
 @pytest.mark.parametrize("elsewhere", [NAN, 2.0])
@@ -238,7 +251,7 @@ class Breaker(Callback):
 @pytest.mark.parametrize(
     ("what", "line"),
     [
-        ("weight", "step 3: the loss is nan"),
+        ("weight", "step 3: the loss is nan (16 of 16 records have no finite vector: 'train"),
         ("gradient", "step 3: the gradient's norm is inf at a finite loss, in a step of 16 records: 'train"),
         ("memory", "out of memory; try --model.encoder.activation_memory "),
     ],

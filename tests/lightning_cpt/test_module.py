@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -315,3 +316,23 @@ def test_the_gradient_of_an_epochs_short_step_is_that_of_its_batch(
     assert (len(one), len(two)) == (3, 2)
     torch.testing.assert_close(two[0], (one[0] + one[1]) / 2)
     torch.testing.assert_close(two[1], one[2])
+
+
+@pytest.mark.parametrize(
+    ("memory", "line"),
+    [
+        ("all", r"(\d+) of \1 chunks keep their activations \([\d.]+ GiB\)"),
+        ("8GiB", r"(\d+) of \1 chunks keep their activations \([\d.]+ GiB of 8\.00\)"),
+        ("0", r"1 of \d+ chunks keep .* of 0\.00\); computing the others again is (\d+)% more work"),
+    ],
+)
+def test_the_log_says_once_what_is_kept_and_what_recomputing_costs(
+    memory: str, line: str, here: Callable[..., Any], recipe: Callable[..., Path]
+) -> None:
+    changes = {"model.encoder.chunk_tokens": 64, "model.encoder.activation_memory": memory}
+    out, err = here("fit", "--config", recipe(changes))
+    said = re.findall(r".*chunks keep their activations.*", out + err)
+    assert len(said) == 1
+    found = re.search(line, said[0])
+    assert found
+    assert memory != "0" or 20 <= int(found[1]) <= 33  # a third of a step, less the one that is kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -65,3 +66,12 @@ def test_dealt_to_ranks(tokenizer: PairTokenizer) -> None:
     even, odd = deal(part(tokenizer, [4, 1, 0, 5]), 2)
     assert same(even, part(tokenizer, [4, 0]))
     assert same(odd, part(tokenizer, [1, 5]))
+
+
+def test_a_batch_knows_whose_its_negatives_are(tokenizer: PairTokenizer) -> None:
+    data: Any = SimpleNamespace(offsets=np.array([0, 103, 200]), names=["a", "b"])
+    batch = part(tokenizer, [5, 3, 1, 0]).batch(data).to("cpu")
+    assert batch.negative_counts.tolist() == [2, 0, 1, 0]
+    assert batch.negatives is not None
+    assert len(batch.negatives) == 3
+    assert batch.sources == ["b", "b", "a", "a"]
