@@ -239,19 +239,24 @@ def assert_all_good(ranks: list[list[tuple[int, str]]]) -> None:
             assert status == 0, err
 
 
-ON_TWO = ["--trainer.strategy", "fsdp2", "--trainer.devices", "2"]
+def on_two(strategy: str) -> list[str]:
+    return ["--trainer.strategy", strategy, "--trainer.devices", "2"]
 
 
-@pytest.mark.parametrize(("pairs", "sides"), [(1, "xy"), (1, "x"), (3, "xy")])
+@pytest.mark.parametrize(
+    ("pairs", "sides", "strategy"),
+    [(1, "xy", "fsdp2"), (1, "x", "fsdp2"), (3, "xy", "fsdp2"), (1, "xy", "ddp"), (3, "xy", "ddp")],
+)
 def test_a_rank_without_pairs_validates_and_predicts_with_the_others(
     pairs: int,
     sides: str,
+    strategy: str,
     tmp_path: Path,
     gloo_pool: Any,
     here: Callable[..., Any],
     recipe: Callable[..., Path],
 ) -> None:
-    """Each layer's weights are gathered from all ranks, so the rank that has nothing to encode has to take part."""
+    """Under fsdp2 each layer's weights are gathered from all ranks, so the rank that has nothing to encode has to take part."""
     file = recipe({"data.pool_size": pairs, "model.encoder.chunk_tokens": 10})
     texts = tmp_path / "texts.jsonl"
     texts.write_text("".join(json.dumps(dict.fromkeys(sides, "a" * i)) + "\n" for i in range(1, pairs + 1)))
@@ -261,8 +266,8 @@ def test_a_rank_without_pairs_validates_and_predicts_with_the_others(
             2,
             torchrun,
             str(tmp_path),
-            ["validate", "--config", str(file), *ON_TWO],
-            [*predict, "two", *ON_TWO],
+            ["validate", "--config", str(file), *on_two(strategy)],
+            [*predict, "two", *on_two(strategy)],
         )
     )
     here(*predict, "one")
@@ -274,8 +279,9 @@ def test_a_rank_without_pairs_validates_and_predicts_with_the_others(
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("strategy", ["fsdp2", "ddp"])
 def test_a_short_run_equals_one_processs_goes_on_and_predicts(
-    tmp_path: Path, gloo_pool: Any, here: Callable[..., Any], recipe: Callable[..., Path]
+    strategy: str, tmp_path: Path, gloo_pool: Any, here: Callable[..., Any], recipe: Callable[..., Path]
 ) -> None:
     """Six steps on two ranks, the last three once more from a checkpoint, and what the commands make of the end."""
     saver = {
@@ -299,7 +305,7 @@ def test_a_short_run_equals_one_processs_goes_on_and_predicts(
             2,
             torchrun,
             str(tmp_path),
-            ["fit", "--config", file, "--run.folder", "two/run", *ON_TWO],
+            ["fit", "--config", file, "--run.folder", "two/run", *on_two(strategy)],
             ["fit", "--ckpt_path", "saved/step=3.ckpt", "--run.folder", "again/run"],
             ["test", "--ckpt_path", whole],
             ["predict", "--ckpt_path", whole, "--data.predict", str(texts), "--run.predictions", "made"],
