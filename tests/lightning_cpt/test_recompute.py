@@ -17,15 +17,7 @@ from lightning_cpt.encoder import TextEncoder
 from lightning_cpt.ragged import Ragged
 from lightning_cpt.recompute import Recompute
 
-TEXTS = [
-    "a",
-    "",
-    "def f(x):\n    return x",
-    "b" * 60,
-    "two words",
-    "two words",
-    "[brackets] {every} ]where[ }{",
-]
+TEXTS = ["word", "", "b" * 60, *("two words " * n for n in (1, 1, 2, 3))]
 SEQUENCES = Ragged(torch.tensor([1, 2, 3]), torch.tensor([3]))
 
 
