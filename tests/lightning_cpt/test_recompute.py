@@ -170,20 +170,17 @@ def test_another_backward_pass_begins_anew(tokenizer_folder: str) -> None:
     assert_same(gradients(encoder, loss), first)
 
 
-@pytest.mark.parametrize("cache", [False, True])
-def test_mixed_precision_is_what_it_was(cache: bool, tokenizer_folder: str) -> None:
+def test_mixed_precision_is_what_it_was(tokenizer_folder: str) -> None:
     """A backward pass has no autocast of its own."""
     found = {}
     for memory in ("0", "all"):
         encoder = build("llama", tokenizer_folder, memory)
-        with torch.autocast("cpu", torch.bfloat16, cache_enabled=cache):
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
             loss = loss_of(encoder)
         found[memory] = gradients(encoder, loss)
     exact = gradients(encoder, loss_of(encoder))
     for name, grad in found["all"].items():
-        assert (found["0"][name] - grad).norm() < (0.5 if cache else 1e-2) * (
-            exact[name] - grad
-        ).norm() + 1e-7, name
+        assert (found["0"][name] - grad).norm() < 1e-2 * (exact[name] - grad).norm() + 1e-7, name
 
 
 @pytest.mark.parametrize("wanted", ["layers.1.mlp.up_proj.weight", "embed_tokens.weight"])
