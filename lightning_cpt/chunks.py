@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from lightning_cpt.gather import exchange_counts
 from lightning_cpt.memory import ActivationMemory
 from lightning_cpt.ragged import Ragged, moved
+from lightning_cpt.recompute import Recompute
 
 Forward = Callable[[Ragged], Tensor]
 
@@ -82,7 +83,7 @@ def encode_in_chunks(
     tail: bool = False,
     in_step: bool = False,
     weights: Callable[[], set[int]] = set,
-    recompute: Callable[[Forward, Ragged], Tensor] | None = None,
+    recompute: Recompute | None = None,
 ) -> tuple[Tensor, Work]:
     """``forward`` over ``batch``, chunk by chunk, rows in the batch's own order.
 
@@ -130,6 +131,8 @@ def encode_in_chunks(
         # Again on a larger one: the weights' 16-bit copies weigh the less, the more tokens there are.
         elif graph and number == len(chunks) - 1 and sizes[-1] > memory.measured:
             encode = partial(memory.measure, encode, sizes[-1], weights())
+        if recompute and graph and len(chunks) - number <= kept < len(chunks):
+            encode = partial(recompute.kept, encode, forward, chunk)
         encoded.append(_apart(encode) if in_step and graph else encode())
     work = _account(batch, chunks, sizes, padding_free, kept, tail)
     return torch.cat(encoded)[moved(dummies + order.argsort(), batch.device)], work

@@ -38,7 +38,19 @@ class Recompute:
     def __call__(self, forward: Callable[[Ragged], Tensor], chunk: Ragged) -> Tensor:
         """``forward(chunk)``, ``(m, d)``; dropout repeats when it runs again, under the autocast of now."""
         run = _Run(forward, chunk, self._weights, self._lookups)
-        encoded: Tensor = _Again.apply(self._anchor, run)
+        encoded: Tensor = _Again.apply(self._anchor, run, None)
+        return encoded
+
+    def kept(
+        self, encode: Callable[[], Tensor], forward: Callable[[Ragged], Tensor], chunk: Ragged
+    ) -> Tensor:
+        """``encode()``, which is ``forward(chunk)``, with its activations kept for the first backward pass.
+
+        Its gradient is the first that the stand-ins get: sums are of one order however many chunks are kept, so that
+        a resumed run, which may keep another number, has the same bits.
+        """
+        run = _Run(forward, chunk, self._weights, self._lookups)
+        encoded: Tensor = _Again.apply(self._anchor, run, encode)
         return encoded
 
     @cached_property
@@ -98,6 +110,7 @@ class _Run:
     ) -> None:
         self._forward, self._chunk, self._weights, self._lookups = forward, chunk, weights, lookups
         self._random = torch.get_rng_state()
+        self._kept: Tensor | None = None  # with its graph
         self._cast: dict[str, Any] = {
             "device_type": "cpu",
             "dtype": torch.get_autocast_dtype("cpu"),
@@ -105,16 +118,24 @@ class _Run:
             "cache_enabled": torch.is_autocast_cache_enabled(),
         }
 
-    def first(self) -> Tensor:
-        return self._forward(self._chunk)
+    def first(self, encode: Callable[[], Tensor] | None) -> Tensor:
+        if encode is None:
+            return self._forward(self._chunk)
+        with self._weights.in_place(), self._apart(), torch.enable_grad():
+            self._kept = encode()
+        return self._kept.detach()
+
+    def _apart(self) -> Any:
+        return self._lookups.apart() if self._lookups else nullcontext()
 
     def again(self, gradient: Tensor) -> None:
         """Add the chunk's gradients to those of the stand-ins and the lookups."""
-        apart = self._lookups.apart() if self._lookups else nullcontext()
-        with torch.random.fork_rng(devices=[]), self._weights.in_place(), apart, torch.enable_grad():
-            torch.set_rng_state(self._random)
-            with torch.autocast(**self._cast):
-                encoded = self._forward(self._chunk)
+        encoded, self._kept = self._kept, None
+        with torch.random.fork_rng(devices=[]), self._weights.in_place(), self._apart(), torch.enable_grad():
+            if encoded is None:
+                torch.set_rng_state(self._random)
+                with torch.autocast(**self._cast):
+                    encoded = self._forward(self._chunk)
             if encoded.requires_grad:  # not where all that it read is frozen
                 encoded.backward(gradient)
 
@@ -138,12 +159,12 @@ class _Anchor(torch.autograd.Function):
 
 class _Again(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, run: _Run) -> Tensor:
+    def forward(ctx: Any, anchor: Tensor, run: _Run, encode: Callable[[], Tensor] | None) -> Tensor:
         ctx.run = run
-        return run.first()
+        return run.first(encode)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         ctx.run.again(grads[0])
-        return torch.zeros(()), None
+        return torch.zeros(()), None, None
