@@ -296,7 +296,7 @@ def test_the_bits_are_the_same_however_many_chunks_are_kept(tokenizer_folder: st
     encoder = build("llama", tokenizer_folder, "all")
     found = []
     for memory in ("all", "0", "500KB"):
-        encoder.memory = ActivationMemory(memory)  # type: ignore[arg-type]
+        encoder.memory = ActivationMemory(memory)
         loss_of(encoder)
         found.append(gradients(encoder, loss_of(encoder)))
         assert encoder.work is not None
