@@ -101,7 +101,8 @@ def encode_in_chunks(
         in_step: the weights are cut over the ranks: run and recompute as many chunks on every rank, since each
             gathers weights from all of them, and add up each chunk's gradient in pieces before the next.
         weights: addresses of the storages of weights, asked for when a chunk's activations are counted.
-        recompute: encodes a chunk that runs again in the backward pass; None is torch's checkpoint.
+        recompute: gives each chunk a backward pass of its own, with gradients alone; None leaves them in one graph, by
+            torch's checkpoint.
 
     Returns:
         ``(n, d)``, and the work that it is.
@@ -126,13 +127,14 @@ def encode_in_chunks(
     encoded = []
     for number, chunk in enumerate(chunks):
         encode: Callable[[], Tensor] = partial(forward, chunk)
-        if number < len(chunks) - kept:
-            encode = partial(recompute or _checkpointed, forward, chunk)
+        keeps = number >= len(chunks) - kept
         # Again on a larger one: the weights' 16-bit copies weigh the less, the more tokens there are.
-        elif graph and number == len(chunks) - 1 and sizes[-1] > memory.measured:
+        if graph and keeps and number == len(chunks) - 1 and sizes[-1] > memory.measured:
             encode = partial(memory.measure, encode, sizes[-1], weights())
-        if recompute and graph and len(chunks) - number <= kept < len(chunks):
-            encode = partial(recompute.kept, encode, forward, chunk)
+        if recompute:
+            encode = partial(recompute, forward, chunk, encode if keeps else None)
+        elif not keeps:
+            encode = partial(_checkpointed, forward, chunk)
         encoded.append(_apart(encode) if in_step and graph else encode())
     work = _account(batch, chunks, sizes, padding_free, kept, tail)
     return torch.cat(encoded)[moved(dummies + order.argsort(), batch.device)], work

@@ -6,8 +6,7 @@ adding those tables is a tenth of a step on a CPU. Here each chunk adds only the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from lightning_cpt.ragged import Ragged
 
 
 class Lookups:
-    """The lookups of one forward pass, whose gradients come together.
+    """The lookups of one forward pass, and the sum of their gradients, which somebody has to take to the weight.
 
     Args:
         module: the backbone's token embedding, one that :func:`summable` allows.
@@ -27,9 +26,9 @@ class Lookups:
 
     def __init__(self, module: nn.Embedding) -> None:
         self._module = module
-        self.table = Table(module)
-        # All chunks' lookups hang on this number, so autograd reaches the weight once, behind the last of them.
-        self.anchor: Tensor = _Anchor.apply(module.weight, self.table)
+        self.weight = module.weight.detach()
+        self.leaf = torch.zeros((), requires_grad=True)  # what a backward pass through the rows ends at
+        self._sum: Tensor | None = None  # (vocabulary, dim), from the first chunk's backward pass on
 
     def used(self, encode: Callable[[Ragged], Tensor]) -> Callable[[Ragged], Tensor]:
         """``encode`` with the module's lookups being these, in the forward pass and when it is computed again."""
@@ -43,37 +42,15 @@ class Lookups:
 
         return encoded
 
-    @contextmanager
-    def apart(self) -> Iterator[None]:
-        """For a backward pass within another: it ends at the table, and the other one's goes on by the anchor."""
-        anchor, self.anchor = self.anchor, self.anchor.detach().requires_grad_()
-        try:
-            yield
-        finally:
-            self.anchor = anchor
-
     def _look_up(self, ids: Tensor) -> Tensor:
-        found: Tensor = _Rows.apply(self.anchor, ids, self.table)  # (*ids.shape, dim)
+        found: Tensor = _Rows.apply(self.leaf, ids, self)  # (*ids.shape, dim)
         return found
-
-
-class Table:
-    """The embedding's weight, and the sum of its gradients so far. (Knows nothing of the graph: no circle.)"""
-
-    def __init__(self, module: nn.Embedding) -> None:
-        self.weight = module.weight.detach()
-        self._padding = module.padding_idx
-        self._sum: Tensor | None = None  # (vocabulary, dim), from the first chunk's backward pass on
-
-    def of(self, weight: Tensor) -> bool:
-        """Whether it is this weight's."""
-        return weight.data_ptr() == self.weight.data_ptr()
 
     def add(self, ids: Tensor, grad: Tensor) -> None:
         """Add the gradient of looked-up rows; the padding token's stays 0, as in torch."""
         ids, grad = ids.flatten(), grad.flatten(0, -2)  # (n,), (n, dim)
-        if self._padding is not None:
-            real = (ids != self._padding).nonzero().squeeze(1)
+        if self._module.padding_idx is not None:
+            real = (ids != self._module.padding_idx).nonzero().squeeze(1)
             ids, grad = ids[real], grad[real]
         if self._sum is None:
             self._sum = torch.zeros_like(self.weight)
@@ -85,31 +62,19 @@ class Table:
         return found
 
 
-class _Anchor(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, table: Table) -> Tensor:
-        ctx.table = table
-        return weight.new_zeros(())
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None]:
-        return ctx.table.take(), None
-
-
 class _Rows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, ids: Tensor, table: Table) -> Tensor:
-        ctx.table = table
+    def forward(ctx: Any, leaf: Tensor, ids: Tensor, lookups: Lookups) -> Tensor:
+        ctx.lookups = lookups
         ctx.save_for_backward(ids)
-        return F.embedding(ids, table.weight)
+        return F.embedding(ids, lookups.weight)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None]:
         (ids,) = ctx.saved_tensors
-        ctx.table.add(ids, grads[0])
-        return grads[0].new_zeros(()), None, None
+        ctx.lookups.add(ids, grads[0])
+        return None, None, None
 
 
 def summable(module: Any) -> bool:

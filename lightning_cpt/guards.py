@@ -81,9 +81,7 @@ def check_loss(loss: Tensor, vectors: list[Tensor], batch: PairBatch, step: int)
     bad = [~torch.isfinite(side.detach()).all(1) for side in vectors]  # (n,), (n,) and (m,)
     rows = torch.stack(bad[:2]).any(0).nonzero().squeeze(1).tolist()
     names = _names(Named.of(batch))
-    hard = torch.cat(
-        [side.nonzero().squeeze(1).cpu() for side in bad[2:]] or [torch.empty(0, dtype=torch.int64)]
-    )  # (k,)
+    hard = [at for side in bad[2:] for at in side.nonzero().squeeze(1).tolist()]
     own = Bad(
         "" if good else str(float(loss.detach())),
         len(batch),
@@ -94,11 +92,10 @@ def check_loss(loss: Tensor, vectors: list[Tensor], batch: PairBatch, step: int)
     raise TrainingError(f"step {step}: {_account(_of_all_ranks(own))}")
 
 
-def _owners(negatives: Tensor, counts: Tensor) -> list[int]:
+def _owners(negatives: list[int], counts: Tensor) -> list[int]:
     """Rows of the records with these hard negatives, each once; none where the counts are not known."""
-    ends = counts.cumsum(0)
-    rows: list[int] = torch.searchsorted(ends, negatives, right=True).unique().tolist() if len(ends) else []
-    return rows
+    rows = torch.arange(len(counts)).repeat_interleave(counts).tolist()  # (m,)
+    return sorted({rows[at] for at in negatives}) if rows else []
 
 
 def _on_any_rank(flag: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Chunks that keep no graph for the backward pass, on the CPU: what is needed to run them again, and nothing else.
+"""Chunks with backward passes of their own, on the CPU: activations kept or computed again, gradients summed in one order.
 
 `torch.utils.checkpoint` keeps each chunk's graph, emptied of its tensors: hundreds of small blocks a chunk, which lie
 between the large ones that the next chunk needs and keep the heap from using those again (docs/benchmarks.md).
@@ -7,7 +7,7 @@ between the large ones that the next chunk needs and keep the heap from using th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -20,12 +20,15 @@ from lightning_cpt.ragged import Ragged
 
 
 class Recompute:
-    """The chunks of one forward pass that run again in its backward pass, and the sum of their gradients.
+    """The chunks of one forward pass, and the sum of their gradients.
 
-    A chunk runs again on stand-ins of the weights, which add up their gradients layer by layer; the weights
+    A chunk's backward pass runs on stand-ins of the weights, which add up their gradients layer by layer; the weights
     themselves get the sums once, behind the last chunk, as they do from an ordinary graph: what hangs on them (DDP,
-    hooks) sees one gradient a backward pass. What a chunk is encoded with must be the module's own weights, read
-    anew for each chunk: nothing computed from them may be made outside, or outlive the chunk.
+    hooks) sees one gradient a backward pass. The order of the sums is that of the chunks, however many of them keep
+    their activations, so a resumed run, which may keep another number, has the same bits.
+
+    What a chunk is encoded with must be the module's own weights, read anew for each chunk: nothing computed from
+    them may be made outside, or outlive the chunk.
 
     Args:
         module: holds the weights that chunks are encoded with.
@@ -35,22 +38,17 @@ class Recompute:
     def __init__(self, module: nn.Module, lookups: Lookups | None = None) -> None:
         self._module, self._lookups = module, lookups
 
-    def __call__(self, forward: Callable[[Ragged], Tensor], chunk: Ragged) -> Tensor:
-        """``forward(chunk)``, ``(m, d)``; dropout repeats when it runs again, under the autocast of now."""
-        run = _Run(forward, chunk, self._weights, self._lookups)
-        encoded: Tensor = _Again.apply(self._anchor, run, None)
-        return encoded
-
-    def kept(
-        self, encode: Callable[[], Tensor], forward: Callable[[Ragged], Tensor], chunk: Ragged
+    def __call__(
+        self, forward: Callable[[Ragged], Tensor], chunk: Ragged, keep: Callable[[], Tensor] | None = None
     ) -> Tensor:
-        """``encode()``, which is ``forward(chunk)``, with its activations kept for the first backward pass.
+        """``forward(chunk)``, ``(m, d)``.
 
-        Its gradient is the first that the stand-ins get: sums are of one order however many chunks are kept, so that
-        a resumed run, which may keep another number, has the same bits.
+        Args:
+            forward: runs again in the backward pass, with the same dropout, under the autocast of now.
+            chunk: m sequences.
+            keep: runs in the place of ``forward`` now, and its activations are kept for the first backward pass.
         """
-        run = _Run(forward, chunk, self._weights, self._lookups)
-        encoded: Tensor = _Again.apply(self._anchor, run, encode)
+        encoded: Tensor = _Chunk.apply(self._anchor, _Run(forward, chunk, self._weights), keep)
         return encoded
 
     @cached_property
@@ -60,9 +58,7 @@ class Recompute:
     @cached_property
     def _anchor(self) -> Tensor:
         """All chunks hang on this number, so autograd reaches the weights once, behind the last of them."""
-        table = self._lookups.table if self._lookups else None
-        # It takes the table, too: a backward pass to other weights alone would fill it and never come to its own anchor.
-        anchor: Tensor = _Anchor.apply(self._weights, table, *self._weights.originals)
+        anchor: Tensor = _Anchor.apply(self._weights, self._lookups, *self._weights.originals)
         return anchor
 
 
@@ -101,16 +97,10 @@ class _StandIns:
 class _Run:
     """A chunk's forward pass, to be had again as it was: the same random state and autocast."""
 
-    def __init__(
-        self,
-        forward: Callable[[Ragged], Tensor],
-        chunk: Ragged,
-        weights: _StandIns,
-        lookups: Lookups | None,
-    ) -> None:
-        self._forward, self._chunk, self._weights, self._lookups = forward, chunk, weights, lookups
-        self._random = torch.get_rng_state()
+    def __init__(self, forward: Callable[[Ragged], Tensor], chunk: Ragged, weights: _StandIns) -> None:
+        self._forward, self._chunk, self._weights = forward, chunk, weights
         self._kept: Tensor | None = None  # with its graph
+        self._random = torch.get_rng_state()
         self._cast: dict[str, Any] = {
             "device_type": "cpu",
             "dtype": torch.get_autocast_dtype("cpu"),
@@ -118,53 +108,55 @@ class _Run:
             "cache_enabled": torch.is_autocast_cache_enabled(),
         }
 
-    def first(self, encode: Callable[[], Tensor] | None) -> Tensor:
-        if encode is None:
+    def first(self, keep: Callable[[], Tensor] | None) -> Tensor:
+        if keep is None:
             return self._forward(self._chunk)
-        with self._weights.in_place(), self._apart(), torch.enable_grad():
-            self._kept = encode()
+        with self._weights.in_place(), torch.enable_grad():
+            self._kept = keep()
         return self._kept.detach()
 
-    def _apart(self) -> Any:
-        return self._lookups.apart() if self._lookups else nullcontext()
-
-    def again(self, gradient: Tensor) -> None:
-        """Add the chunk's gradients to those of the stand-ins and the lookups."""
+    def backward(self, gradient: Tensor) -> None:
+        """Add the chunk's gradients to those of the stand-ins."""
         encoded, self._kept = self._kept, None
-        with torch.random.fork_rng(devices=[]), self._weights.in_place(), self._apart(), torch.enable_grad():
+        with self._weights.in_place(), torch.enable_grad():
             if encoded is None:
-                torch.set_rng_state(self._random)
-                with torch.autocast(**self._cast):
-                    encoded = self._forward(self._chunk)
+                encoded = self._again()
             if encoded.requires_grad:  # not where all that it read is frozen
                 encoded.backward(gradient)
+
+    def _again(self) -> Tensor:
+        with torch.random.fork_rng(devices=[]), torch.autocast(**self._cast):
+            torch.set_rng_state(self._random)
+            return self._forward(self._chunk)
 
 
 class _Anchor(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weights: _StandIns, table: Any, *originals: Tensor) -> Tensor:
-        ctx.weights, ctx.table = weights, table
-        ctx.row = next((i for i, one in enumerate(originals) if table and table.of(one)), None)
+    def forward(ctx: Any, weights: _StandIns, lookups: Lookups | None, *originals: Tensor) -> Tensor:
+        ctx.weights, ctx.lookups = weights, lookups
+        if lookups:
+            at = lookups.weight.data_ptr()
+            ctx.row = next(i for i, one in enumerate(originals) if one.data_ptr() == at)
         return torch.zeros(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         sums = ctx.weights.take()
-        if ctx.row is not None and (looked_up := ctx.table.take()) is not None:
+        if ctx.lookups and (looked_up := ctx.lookups.take()) is not None:
             other = sums[ctx.row]  # of another use than as a table
             sums[ctx.row] = looked_up if other is None else other + looked_up
         return None, None, *sums
 
 
-class _Again(torch.autograd.Function):
+class _Chunk(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, run: _Run, encode: Callable[[], Tensor] | None) -> Tensor:
+    def forward(ctx: Any, anchor: Tensor, run: _Run, keep: Callable[[], Tensor] | None) -> Tensor:
         ctx.run = run
-        return run.first(encode)
+        return run.first(keep)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        ctx.run.again(grads[0])
+        ctx.run.backward(grads[0])
         return torch.zeros(()), None, None
